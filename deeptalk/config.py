@@ -1,0 +1,102 @@
+"""Frozen dataclass configs, composed by OmegaConf from presets (YAML) and `key=value` words."""
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from deeptalk.errors import UserError
+from deeptalk.files import write_text
+
+T = TypeVar("T")
+
+
+def presets_folder() -> Path:
+    """The folder of shipped presets: inside an installed package, or `configs/` of a checkout."""
+    packaged = Path(__file__).parent / "configs"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+def find_preset(stage: str, name: str) -> Path:
+    """Path of a preset given by word (`tiny`) or by file name.
+
+    Raises UserError naming the presets there are.
+    """
+    if Path(name).suffix in {".yaml", ".yml"}:
+        if Path(name).is_file():
+            return Path(name)
+        raise UserError(f"Config file {name} does not exist; give a YAML file or a preset's name.")
+    folder = presets_folder() / stage
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise UserError(f"No preset {name!r} for {stage}; there are: {known}.")
+    return path
+
+
+def _unknown_key(schema: Any, given: Any, prefix: str = "") -> tuple[str, list[str]] | None:
+    """First dotted key of `given` that the dataclass `schema` lacks, with the names it has there."""
+    names = {field.name: field for field in dataclasses.fields(schema)}
+    for key, value in given.items():
+        if key not in names:
+            return f"{prefix}{key}", [f"{prefix}{name}" for name in names]
+        child = getattr(schema, str(key), None)
+        if dataclasses.is_dataclass(child) and isinstance(value, dict):
+            found = _unknown_key(child, value, f"{prefix}{key}.")
+            if found:
+                return found
+    return None
+
+
+def _check_keys(defaults: Any, layer: DictConfig, origin: str) -> None:
+    plain = OmegaConf.to_container(layer, resolve=False)
+    if not isinstance(plain, dict):
+        raise UserError(f"{origin} must hold keys and values, not {type(plain).__name__}.")
+    found = _unknown_key(defaults, plain)
+    if found:
+        key, names = found
+        near = difflib.get_close_matches(key, names, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known keys there: {', '.join(names)}."
+        raise UserError(f"Unknown config key {key!r} in {origin}. {hint}")
+
+
+def compose(schema: type[T], presets: Sequence[str | Path] = (), words: Sequence[str] = ()) -> T:
+    """Build the config `schema` from its defaults, then YAML files, then `key=value` words.
+
+    Every field of `schema` needs a default. Raises UserError for an unknown key (suggesting the right one), a value of
+    the wrong type, or a combination that the dataclass's own check refuses.
+    """
+    defaults = schema()
+    merged = OmegaConf.structured(schema)
+    layers: list[tuple[str, DictConfig]] = []
+    for path in presets:
+        loaded = OmegaConf.load(path)
+        assert isinstance(loaded, DictConfig), path
+        layers.append((str(path), loaded))
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"Config word {word!r} is not of the form key=value.")
+        layers.append((repr(word), OmegaConf.from_dotlist([word])))
+    try:
+        for origin, layer in layers:
+            _check_keys(defaults, layer, origin)
+            merged = OmegaConf.merge(merged, layer)
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        first_line = str(error).splitlines()[0]
+        key = getattr(error, "full_key", None)
+        raise UserError(f"Config key {key!r}: {first_line}") from error
+
+
+def save_config(config: Any, path: str | Path) -> None:
+    """Write the resolved config as YAML beside a result."""
+    write_text(path, OmegaConf.to_yaml(OmegaConf.structured(config)))
+
+
+def config_dict(config: Any) -> dict[str, Any]:
+    """Plain nested dict of a config dataclass, for manifests."""
+    return dataclasses.asdict(config)
