@@ -1,0 +1,193 @@
+"""The `deeptalk` command: thin wrappers around the library, with errors as one sentence and exit code 2."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from deeptalk.errors import UserError
+
+app = typer.Typer(
+    name="deeptalk",
+    help="From speech alone: emotionally alive, lip-accurate 3D facial animation, different on every take.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+corpus_app = typer.Typer(help="Build and look into corpora.", no_args_is_help=True)
+app.add_typer(corpus_app, name="corpus")
+console = Console()
+
+
+class Stage(StrEnum):
+    """The stages that `deeptalk train` knows, in the order they depend on each other."""
+
+    thvqvae = "thvqvae"
+    dee = "dee"
+    talker = "talker"
+    emotalk = "emotalk"
+
+
+Preset = Annotated[str, typer.Option("--config", help="Preset by word (tiny, base) or a YAML file.")]
+Words = Annotated[list[str] | None, typer.Argument(help="Changes to the config, as key=value.", metavar="KEY=VALUE...")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the result; made where it is missing.")]
+CorpusFolder = Annotated[Path, typer.Option("--corpus", help="Folder made by `deeptalk corpus build`.")]
+SpeechSource = Annotated[
+    str | None, typer.Option("--whisper", help="Whisper weights: a local folder or a hub name. Default: the package's.")
+]
+
+
+@app.command()
+def sample(
+    speech: Annotated[list[Path], typer.Argument(help="One or more sound files; any rate, channels and depth.")],
+    takes: Annotated[int, typer.Option(help="How many different performances of each file.")] = 4,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same takes; take i does not depend on --takes.")
+    ] = 0,
+    emotion: Annotated[
+        str | None,
+        typer.Option(help="Act this emotion (happy, sad, ...). Default: what the speech itself sounds like."),
+    ] = None,
+    intensity: Annotated[
+        float | None, typer.Option(help="Strength of --emotion, from 0 (neutral) over 0.5 (normal) to 1 (strong).")
+    ] = None,
+    spread: Annotated[
+        float, typer.Option(help="How far draws go from the mean emotion; 0 draws the mean itself.")
+    ] = 1.0,
+    temperature: Annotated[
+        float,
+        typer.Option(help="How freely motion codes are drawn; 0 takes the likeliest, so spread 0 too is one take."),
+    ] = 1.0,
+    formats: Annotated[
+        str,
+        typer.Option("--format", help="Comma list of npz, csv (Live Link Face), html (a page that plays all takes)."),
+    ] = "npz,csv,html",
+    out: OutFolder = Path("takes"),
+    bundle: Annotated[
+        str | None, typer.Option(help="Trained bundle: a folder or hub name. Default: the last demo's.")
+    ] = None,
+    whisper: SpeechSource = None,
+) -> None:
+    """Make several different animations of the same speech.
+
+    Example: `deeptalk sample speech.wav --takes 4 --emotion happy --intensity 0.8 --out takes/`
+    """
+    from deeptalk.sampling import sample_files
+
+    written = sample_files(
+        speech,
+        out,
+        formats=formats,
+        bundle=bundle,
+        speech_source=whisper,
+        takes=takes,
+        seed=seed,
+        emotion=emotion,
+        intensity=intensity,
+        spread=spread,
+        temperature=temperature,
+    )
+    for path in written:
+        console.print(str(path), soft_wrap=True, highlight=False)
+
+
+@app.command()
+def train(
+    stage: Annotated[Stage, typer.Argument(help="thvqvae and dee first, then talker; emotalk stands beside them.")],
+    corpus: CorpusFolder,
+    out: OutFolder,
+    words: Words = None,
+    config: Preset = "tiny",
+    thvqvae: Annotated[Path | None, typer.Option(help="Run folder of the motion prior (talker only).")] = None,
+    dee: Annotated[Path | None, typer.Option(help="Run folder of the emotion embedding (talker only).")] = None,
+    whisper: SpeechSource = None,
+) -> None:
+    """Train one stage; run the same command again to resume a killed run.
+
+    Example: `deeptalk train thvqvae --corpus corpus/ --out runs/thvqvae --config tiny trainer.max_epochs=20`
+    """
+    from deeptalk.stages import train_stage
+
+    parents = {name: folder for name, folder in (("thvqvae", thvqvae), ("dee", dee)) if folder is not None}
+    folder = train_stage(stage.value, corpus, out, config, words or [], parents, speech_source=whisper)
+    console.print(f"{stage.value}: {folder}", soft_wrap=True, highlight=False)
+
+
+@corpus_app.command("build")
+def corpus_build(
+    out: OutFolder,
+    words: Words = None,
+    config: Preset = "tiny",
+) -> None:
+    """Build a performer corpus: speech whose possible performances, and how likely each is, are known.
+
+    Example: `deeptalk corpus build --out corpus/ --config tiny seed=3`
+    """
+    from deeptalk.stages import build_corpus_stage
+
+    corpus = build_corpus_stage(out, config, words or [])
+    console.print(f"{out}: {len(corpus.speech)} pieces of speech, {len(corpus.performances)} performances")
+
+
+@app.command()
+def benchmark(
+    corpus: CorpusFolder,
+    out: OutFolder = Path("report"),
+    bundle: Annotated[str | None, typer.Option(help="Trained DEEPTalk bundle. Default: the last demo's.")] = None,
+    emotalk: Annotated[Path | None, typer.Option(help="Run folder of a trained EmoTalk.")] = None,
+    words: Words = None,
+    config: Preset = "tiny",
+    whisper: SpeechSource = None,
+) -> None:
+    """Compare DEEPTalk with EmoTalk and the controls on held-out speakers and sentences.
+
+    Example: `deeptalk benchmark --corpus corpus/ --emotalk runs/emotalk --out report/ takes=16`
+    """
+    from deeptalk.stages import benchmark_stage
+
+    report = benchmark_stage(corpus, out, config, words or [], bundle, emotalk, speech_source=whisper)
+    console.print(report.table())
+    console.print(f"{out}/report.json, {out}/report.md", highlight=False)
+
+
+@app.command()
+def demo(
+    out: OutFolder = Path("out/demo"),
+    wav: Annotated[
+        Path | None, typer.Option(help="A recording of your own, performed beside the bundled sentence.")
+    ] = None,
+    config: Preset = "tiny",
+    seed: Annotated[int, typer.Option(help="Seed of the corpus, the trainings and the takes.")] = 7,
+) -> None:
+    """Run the whole chain: corpus, every stage, four takes, the benchmark, and a page that plays them."""
+    from deeptalk.demo import run_demo
+
+    page = run_demo(out, wav, config, seed)
+    console.print(f"Open {page} in a browser.", soft_wrap=True, highlight=False)
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Print one error to stderr and leave."""
+    Console(stderr=True).print(f"[bold red]error:[/] {message}", soft_wrap=True, highlight=False)
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """Entry point: user errors become one sentence and exit code 2, an interruption 130."""
+    try:
+        app()
+    except UserError as error:
+        from rich.markup import escape
+
+        fail(escape(str(error)))
+    except KeyboardInterrupt:
+        fail("Stopped. Finished work is kept; run the same command again to go on.", 130)
+    except BrokenPipeError:
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()
