@@ -1,0 +1,100 @@
+"""What every speech encoder promises."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from deeptalk.errors import UserError
+from deeptalk.speech.frames import FRAME_RATE, frame_counts, length_mask
+from deeptalk.speech.waveform import Waveform
+
+# Part of every cache key: raise it when any encoder's output changes.
+VERSION = 1
+
+
+class SpeechEncoder(nn.Module):
+    """Frozen features of speech at the frame rate of the motion.
+
+    Every encoder gives `frame_count` frames a clip, aligned to the motion frame centres (`deeptalk.speech.frames`), and
+    neither the padding nor the other clips of a batch change a clip's features. Encoders are always in eval mode and
+    run without gradients.
+    """
+
+    def __init__(self, name: str, feature_size: int, frame_rate: float = FRAME_RATE) -> None:
+        super().__init__()
+        if not 1.0 <= frame_rate <= 50.0:
+            raise UserError(f"The frame rate is {frame_rate}; speech features can be made at 1 to 50 frames a second.")
+        self.name = name
+        self.feature_size = feature_size
+        self.frame_rate = float(frame_rate)
+
+    @torch.no_grad()
+    def forward(
+        self, waveforms: Float[Tensor, "batch sample"], sample_lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frame feature"], Int[Tensor, " batch"]]:
+        """Encode a padded batch of 16 kHz mono recordings.
+
+        `sample_lengths` says how much of each row is real, what lies beyond is ignored. Returns the features, zero in
+        padding frames, and the frames of each clip. Raises UserError where a length does not fit its row.
+        """
+        if len(sample_lengths) == 0 or int(sample_lengths.min()) < 1 or int(sample_lengths.max()) > waveforms.shape[1]:
+            raise UserError(
+                f"The sample lengths {sample_lengths.tolist()} do not fit waveforms of shape {tuple(waveforms.shape)}; "
+                "expected one length from 1 to the row's size for each of at least one row."
+            )
+        real = length_mask(sample_lengths, waveforms.shape[1])
+        waveforms = torch.where(real, waveforms, torch.zeros_like(waveforms)).float()  # NaN in the padding goes too
+        frame_lengths = frame_counts(sample_lengths, self.frame_rate)
+        return self.encode(waveforms, sample_lengths, frame_lengths), frame_lengths
+
+    def encode(self, waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        """Return (batch, frame, feature) for recordings that are zero in their padding."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """Return what sets this encoder's output apart from that of another, as JSON values."""
+        return {"name": self.name}
+
+    def cache_key(self) -> str:
+        """Return a short hash of encoder, weights, normalisation and rate: equal keys, equal features."""
+        content = json.dumps([VERSION, self.frame_rate, self.identity()], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def set_speaker_reference(self, waveforms: Iterable[Waveform | np.ndarray]) -> None:
+        """Normalise by recordings of the speaker, where the encoder can; UserError where it cannot."""
+        raise UserError(
+            f"The speech encoder '{self.name}' has nothing that a speaker reference could set; only prosody has. "
+            "Use an encoder such as 'whisper+prosody', or leave the reference out."
+        )
+
+    def train(self, mode: bool = True) -> "SpeechEncoder":
+        """Stay in eval mode: frozen features must not depend on the mode of the model that holds the encoder."""
+        return super().train(False)
+
+
+def pad_waveforms(waveforms: Sequence[Waveform | np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Return recordings (16 kHz mono) as one zero-padded (batch, sample) tensor and their lengths."""
+    if not waveforms:
+        raise UserError("There are no recordings; give at least one.")
+    rows = [waveform.samples if isinstance(waveform, Waveform) else waveform for waveform in waveforms]
+    lengths = torch.tensor([len(row) for row in rows])
+    padded = torch.zeros(len(rows), int(lengths.max()))
+    for row, samples in enumerate(rows):
+        padded[row, : len(samples)] = torch.from_numpy(np.asarray(samples, dtype=np.float32))
+    return padded, lengths
+
+
+def weights_sha256(tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of names, shapes and float32 values, the same whatever file the weights came from."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        values = tensors[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name}{tuple(values.shape)}".encode())
+        digest.update(values.numpy().data)
+    return digest.hexdigest()
