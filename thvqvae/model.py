@@ -1,0 +1,268 @@
+"""TH-VQVAE: a temporally hierarchical discrete prior over motion (DEEPTalk, arXiv 2408.06010)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from thvqvae.hierarchy import Decoder, Encoder, LevelMasks, level_frames, level_masks, repeat_edge, zero_padding
+from thvqvae.quantizer import EMAQuantizer, Quantized
+from thvqvae.saving import load_pretrained, save_pretrained
+
+SMALLEST_STD = 1e-3
+"""Standard deviation used for channels that hardly move, so that standardising them does not blow up noise."""
+
+
+@dataclass(frozen=True)
+class THVQVAEConfig:
+    """Sizes of the network; the defaults are the published ones."""
+
+    channels: int = 52
+    """Channels of the motion: 52 for ARKit, 53 for the released FLAME checkpoint."""
+    hidden_size: int = 128
+    """Channels of both encoders, the top decoder and the top codes; bottom codes have twice as many."""
+    heads: int = 8
+    """Attention heads of every transformer layer."""
+    feedforward_size: int = 256
+    """Feed-forward channels of the encoders and the top decoder."""
+    decoder_feedforward_size: int = 512
+    """Feed-forward channels of the bottom decoder, which is three times as wide."""
+    layers: int = 1
+    """Transformer layers in each encoder and decoder."""
+    dropout: float = 0.1
+    """Dropout of the transformer layers."""
+    top_codes: int = 256
+    """Codes of the top level, one every 4 frames."""
+    bottom_codes: int = 256
+    """Codes of the bottom level, one every 2 frames."""
+    decay: float = 0.95
+    """What the codebooks' moving averages keep at each training step."""
+    epsilon: float = 1e-5
+    """Laplace smoothing of the codebooks' counts."""
+    dead_code_share: float = 0.1
+    """A code used less than this share of an even use is put onto a new latent; 0 never, as the authors."""
+    seed: int = 0
+    """Seeds the codebooks' initialisation and revival."""
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "hidden_size", "heads", "layers", "top_codes", "bottom_codes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}; change one.")
+        for name in ("dropout", "decay", "dead_code_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in 0..1, 1 excluded.")
+
+
+class Codes(NamedTuple):
+    """The discrete form of a motion: indices into the two codebooks, -1 at padding."""
+
+    top: Int[Tensor, "batch top_frame"]
+    """One index every 4 frames."""
+    bottom: Int[Tensor, "batch bottom_frame"]
+    """One index every 2 frames, two for each of `top`."""
+
+
+class Reconstruction(NamedTuple):
+    """A motion after one pass through the quantised hierarchy."""
+
+    motion: Float[Tensor, "batch frame channel"]
+    """The reconstruction; garbage at padding."""
+    top: Quantized
+    """What the top quantiser did."""
+    bottom: Quantized
+    """What the bottom quantiser did."""
+
+
+class THVQVAE(nn.Module):
+    """Two-level vector-quantised autoencoder of motion, for any number of frames and channels.
+
+    The bottom encoder halves the frame rate, the top encoder halves it again. Top codes are quantised first and decoded
+    to the bottom rate; they and the bottom features together are quantised as bottom codes; both kinds of codes are
+    decoded to motion. Motion of any length is filled up to a multiple of 4 frames by repeating its last frame, and
+    trimmed on the way back. A clip gives the same result alone and in a padded batch, in training too: attention,
+    convolutions, batch statistics and codebooks see real frames only. `lengths` are always in motion frames.
+
+    Buffers:
+        motion_mean, motion_std (channel): motion is standardised by them on the way in and restored on the way out.
+    """
+
+    motion_mean: Tensor
+    motion_std: Tensor
+
+    def __init__(self, config: THVQVAEConfig):
+        super().__init__()
+        self.config = config
+        size = config.hidden_size
+        layer = (config.heads, config.feedforward_size, config.layers, config.dropout)
+        self.bottom_encoder = Encoder(config.channels, size, *layer)
+        self.top_encoder = Encoder(size, size, *layer)
+        quantizer = (config.decay, config.epsilon, config.dead_code_share)
+        self.top_quantizer = EMAQuantizer(config.top_codes, size, *quantizer, seed=2 * config.seed)
+        self.bottom_quantizer = EMAQuantizer(config.bottom_codes, 2 * size, *quantizer, seed=2 * config.seed + 1)
+        self.top_decoder = Decoder(size, *layer)
+        self.upsample_top = nn.ConvTranspose1d(size, size, 4, stride=2, padding=1)
+        self.bottom_decoder = Decoder(
+            3 * size, config.heads, config.decoder_feedforward_size, config.layers, config.dropout
+        )
+        self.output = nn.Conv1d(3 * size, config.channels, 5, padding=2)
+        self.register_buffer("motion_mean", torch.zeros(config.channels))
+        self.register_buffer("motion_std", torch.ones(config.channels))
+
+    def set_statistics(self, motion_mean: Float[Tensor, " channel"], motion_std: Float[Tensor, " channel"]) -> None:
+        """Set what motion is standardised by, before training; standard deviations below 1e-3 count as 1e-3."""
+        for name, given in (("motion_mean", motion_mean), ("motion_std", motion_std)):
+            if given.shape != self.motion_mean.shape or not bool(torch.isfinite(given).all()):
+                raise ValueError(
+                    f"{name} has shape {tuple(given.shape)}; expected {self.config.channels} finite numbers."
+                )
+        self.motion_mean.copy_(motion_mean)
+        self.motion_std.copy_(motion_std.clamp(min=SMALLEST_STD))
+
+    def standardise(self, motion: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Motion in standard deviations from the mean."""
+        return (motion - self.motion_mean) / self.motion_std
+
+    def forward(
+        self, motion: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Reconstruction:
+        """Quantise and reconstruct; in training mode the codebooks learn from this batch.
+
+        Raises ValueError for another number of channels, no frames, or values that are not finite.
+        """
+        masks = self._check(motion, lengths)
+        top, bottom = self._quantise(motion, masks)
+        return Reconstruction(self._decode(top.vectors, bottom.vectors, masks)[:, : motion.shape[1]], top, bottom)
+
+    def encode(
+        self, motion: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Codes:
+        """Codes of a motion: ceil(frame / 4) of the top level and twice as many of the bottom level.
+
+        Never updates the codebooks. Raises ValueError as `forward`.
+        """
+        masks = self._check(motion, lengths)
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                top, bottom = self._quantise(motion, masks)
+        finally:
+            self.train(was_training)
+        return Codes(top.indices, bottom.indices)
+
+    def decode(
+        self, codes: Codes, frame_count: int | None = None, lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch frame channel"]:
+        """Motion of codes, trimmed to `frame_count` frames (default: all that the codes hold).
+
+        Codes at padding (-1) need `lengths`, in motion frames. Raises ValueError where the numbers of codes do not
+        fit each other or `frame_count`, or an index lies outside its codebook.
+        """
+        frames = self._check_codes(codes, frame_count, lengths)
+        motion = self.decode_latents(self.top_vectors(codes.top), self.bottom_vectors(codes.bottom), lengths)
+        return motion[:, :frames]
+
+    def reconstruct(
+        self, motion: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch frame channel"]:
+        """The motion that its codes decode to, as long as the given one."""
+        return self.decode(self.encode(motion, lengths), motion.shape[1], lengths)
+
+    def top_vectors(
+        self, codes: Int[Tensor, "batch top_frame"] | Float[Tensor, "batch top_frame code"]
+    ) -> Float[Tensor, "batch top_frame size"]:
+        """Top code vectors of indices or of (straight-through) one-hots; differentiable in the one-hots."""
+        return self.top_quantizer.vectors(codes)
+
+    def bottom_vectors(
+        self, codes: Int[Tensor, "batch bottom_frame"] | Float[Tensor, "batch bottom_frame code"]
+    ) -> Float[Tensor, "batch bottom_frame size"]:
+        """Bottom code vectors of indices or of (straight-through) one-hots; differentiable in the one-hots."""
+        return self.bottom_quantizer.vectors(codes)
+
+    def decode_top(
+        self, top_latent: Float[Tensor, "batch top_frame size"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch bottom_frame size"]:
+        """What the bottom level is told of the top level: (batch, frame / 4, size) -> (batch, frame / 2, size)."""
+        masks = level_masks(lengths, 4 * top_latent.shape[1])
+        return self.top_decoder(top_latent, masks.top, masks.bottom)
+
+    def decode_latents(
+        self,
+        top_latent: Float[Tensor, "batch top_frame top_size"],
+        bottom_latent: Float[Tensor, "batch bottom_frame bottom_size"],
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch frame channel"]:
+        """Motion, 4 frames for each top latent, of code vectors of both levels; differentiable in both."""
+        return self._decode(top_latent, bottom_latent, level_masks(lengths, 4 * top_latent.shape[1]))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into `folder`, replacing each in one step."""
+        save_pretrained(self, self.config, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "THVQVAE":
+        """The model saved in `folder`, in evaluation mode.
+
+        Raises ValueError naming what is missing there, or any key or shape that does not fit.
+        """
+        return load_pretrained(cls, THVQVAEConfig, Path(folder))
+
+    def _quantise(self, motion: Tensor, masks: LevelMasks) -> tuple[Quantized, Quantized]:
+        """Both levels of a checked motion, which is filled up to a multiple of 4 frames here."""
+        missing = level_frames(motion.shape[1])[2] - motion.shape[1]
+        filled = F.pad(motion.transpose(1, 2), (0, missing), mode="replicate").transpose(1, 2)
+        filled = self.standardise(repeat_edge(filled, masks.motion))
+        bottom_features = self.bottom_encoder(filled, masks.full, masks.bottom)
+        top = self.top_quantizer(self.top_encoder(bottom_features, masks.bottom, masks.top), masks.top)
+        context = self.top_decoder(top.vectors, masks.top, masks.bottom)
+        bottom = self.bottom_quantizer(torch.cat([context, bottom_features], dim=-1), masks.bottom)
+        return top, bottom
+
+    def _decode(self, top_latent: Tensor, bottom_latent: Tensor, masks: LevelMasks) -> Tensor:
+        upsampled = self.upsample_top(zero_padding(top_latent, masks.top).transpose(1, 2)).transpose(1, 2)
+        hidden = self.bottom_decoder(torch.cat([upsampled, bottom_latent], dim=-1), masks.bottom, masks.full)
+        standardised = self.output(zero_padding(hidden, masks.full).transpose(1, 2)).transpose(1, 2)
+        return standardised * self.motion_std + self.motion_mean
+
+    def _check(self, motion: Tensor, lengths: Tensor | None) -> LevelMasks:
+        if motion.shape[2] != self.config.channels:
+            raise ValueError(
+                f"Motion has {motion.shape[2]} channels, this TH-VQVAE was made for {self.config.channels}; "
+                "give motion of the same rig."
+            )
+        if motion.shape[0] == 0 or motion.shape[1] == 0:
+            raise ValueError(f"Motion of shape {tuple(motion.shape)} is empty; give at least 1 clip of 1 frame.")
+        masks = level_masks(lengths, motion.shape[1])
+        if not bool(torch.isfinite(motion).all()):
+            raise ValueError("Motion holds values that are not finite (NaN or infinity); clean it before encoding.")
+        return masks
+
+    def _check_codes(self, codes: Codes, frame_count: int | None, lengths: Tensor | None) -> int:
+        tops, bottoms = codes.top.shape[1], codes.bottom.shape[1]
+        if tops < 1 or bottoms != 2 * tops:
+            raise ValueError(f"Got {tops} top codes and {bottoms} bottom codes; expected twice as many bottom codes.")
+        frames = 4 * tops if frame_count is None else frame_count
+        if frames < 1 or level_frames(frames)[0] != tops:
+            raise ValueError(
+                f"{tops} top codes hold {4 * tops - 3} to {4 * tops} frames, but {frames} were asked for; give "
+                "ceil(frames / 4) top and twice as many bottom codes."
+            )
+        lowest = 0 if lengths is None else -1
+        for level, indices, size in (
+            ("Top", codes.top, self.config.top_codes),
+            ("Bottom", codes.bottom, self.config.bottom_codes),
+        ):
+            if int(indices.min()) < lowest or int(indices.max()) >= size:
+                hint = "; codes at padding (-1) need lengths" if lengths is None else ""
+                raise ValueError(
+                    f"{level} codes run from {int(indices.min())} to {int(indices.max())}; expected 0 to "
+                    f"{size - 1}{hint}."
+                )
+        return frames

@@ -1,0 +1,160 @@
+"""Training of TH-VQVAE as a Lightning module."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from thvqvae.losses import MotionErrors, motion_errors, rms_report
+from thvqvae.model import THVQVAE, Reconstruction, THVQVAEConfig
+from thvqvae.quantizer import perplexity, usage
+
+
+@dataclass(frozen=True)
+class THVQVAETrainingConfig:
+    """Optimiser and loss weights; learning rate, decay, warm-up and commitment are the published ones."""
+
+    learning_rate: float = 5e-4
+    """AdamW's learning rate after the warm-up."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay."""
+    warmup_steps: int = 4000
+    """Steps over which the learning rate rises linearly from 0; constant afterwards."""
+    vertex_weight: float = 1e6
+    """Weight of the mean squared vertex distance in square metres; 1e6 makes it square millimetres."""
+    velocity_weight: float = 1e6
+    """Weight of the mean squared distance of vertex steps between frames, square metres; 0 in the paper."""
+    motion_weight: float = 1.0
+    """Weight of the mean squared error of standardised channels; 0 in the paper."""
+    commitment_weight: float = 0.25
+    """Weight of both commitment losses."""
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0.")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps is {self.warmup_steps}; it must be at least 0.")
+        if self.vertex_weight <= 0 and self.motion_weight <= 0:
+            raise ValueError("vertex_weight and motion_weight are both 0; one of them must ask for a reconstruction.")
+
+
+class THVQVAETraining(pl.LightningModule):
+    """Trains a TH-VQVAE on batches {"motion" (batch, frame, channel), "lengths" (batch)}.
+
+    Logs every term for training and validation (`val/loss`, `val/vertex_rms_mm`, ...) and the share and perplexity of
+    the codes used in each epoch. Set `model.set_statistics` before training.
+
+    Args:
+        config: of the model, which is made here as `model`.
+        training: optimiser and losses.
+        vertices: maps (..., channel) to (..., coordinate) in metres, see `motion_errors`. It follows the module to its
+            device but is not part of its parameters or state_dict.
+    """
+
+    vertices: nn.Module
+
+    def __init__(self, config: THVQVAEConfig, training: THVQVAETrainingConfig, vertices: nn.Module):
+        super().__init__()
+        self.model = THVQVAE(config)
+        self.training_config = training
+        object.__setattr__(self, "vertices", vertices)  # not registered: it is no part of the state_dict
+        self._counts = {"train": _no_counts(config), "val": _no_counts(config)}
+        self._squares = torch.zeros(6)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "THVQVAETraining":
+        super()._apply(fn, recurse)
+        self.vertices._apply(fn)
+        return self
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW, linear warm-up by step, then constant."""
+        training = self.training_config
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+        warmup = max(training.warmup_steps, 1)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """Loss of one batch; the codebooks learn in the same pass."""
+        result, errors = self._reconstruct(batch, "train")
+        loss = self._loss(errors, result)
+        report = {
+            "loss": loss.detach(),
+            **rms_report(errors),
+            "top_commitment": result.top.commitment_loss.detach(),
+            "bottom_commitment": result.bottom.commitment_loss.detach(),
+            "top_revived": result.top.revived.float(),
+            "bottom_revived": result.bottom.revived.float(),
+        }
+        self.log_dict({f"train/{name}": value for name, value in report.items()}, batch_size=len(batch["motion"]))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log how the codes were used over the epoch."""
+        self._log_codes("train")
+
+    def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
+        """Add one batch to the validation's sums."""
+        result, errors = self._reconstruct(batch, "val")
+        frames = batch["lengths"].sum()
+        steps = (batch["lengths"] - 1).clamp(min=0).sum()
+        weighted = [
+            errors.vertex * frames,
+            errors.velocity * steps,
+            errors.motion * frames,
+            (result.top.commitment_loss + result.bottom.commitment_loss) * frames,
+            frames,
+            steps,
+        ]
+        self._squares = self._squares.to(self.device) + torch.stack([value.float() for value in weighted])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the root mean squares over all validation frames, the loss they make, and the use of the codes."""
+        vertex, velocity, motion, commitment, frames, steps = self._sum_over_processes(self._squares)
+        self._squares = torch.zeros_like(self._squares)
+        frames, steps = frames.clamp(min=1), steps.clamp(min=1)
+        errors = MotionErrors(vertex / frames, velocity / steps, motion / frames)
+        report = {"loss": self._total(errors, commitment / frames), **rms_report(errors)}
+        self.log_dict({f"val/{name}": value for name, value in report.items()})
+        self._counts["val"] = {name: self._sum_over_processes(c) for name, c in self._counts["val"].items()}
+        self._log_codes("val")
+
+    def _reconstruct(self, batch: dict[str, Tensor], phase: str) -> tuple[Reconstruction, MotionErrors]:
+        motion, lengths = batch["motion"], batch["lengths"]
+        result = self.model(motion, lengths)
+        mask = torch.arange(motion.shape[1], device=motion.device) < lengths[:, None]
+        errors = motion_errors(result.motion, motion, self.vertices, self.model.motion_std, mask)
+        counts = self._counts[phase]
+        counts["top"] = counts["top"].to(self.device) + result.top.counts
+        counts["bottom"] = counts["bottom"].to(self.device) + result.bottom.counts
+        return result, errors
+
+    def _loss(self, errors: MotionErrors, result: Reconstruction) -> Tensor:
+        return self._total(errors, result.top.commitment_loss + result.bottom.commitment_loss)
+
+    def _total(self, errors: MotionErrors, commitment: Tensor) -> Tensor:
+        training = self.training_config
+        return (
+            training.vertex_weight * errors.vertex
+            + training.velocity_weight * errors.velocity
+            + training.motion_weight * errors.motion
+            + training.commitment_weight * commitment
+        )
+
+    def _log_codes(self, phase: str) -> None:
+        for level, counts in self._counts[phase].items():
+            self.log(f"{phase}/{level}_usage", usage(counts))
+            self.log(f"{phase}/{level}_perplexity", perplexity(counts))
+        self._counts[phase] = _no_counts(self.model.config)
+
+    def _sum_over_processes(self, tensor: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(tensor.to(self.device), reduce_op="sum")  # type: ignore[return-value]
+
+
+def _no_counts(config: THVQVAEConfig) -> dict[str, Tensor]:
+    return {"top": torch.zeros(config.top_codes), "bottom": torch.zeros(config.bottom_codes)}
