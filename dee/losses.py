@@ -1,0 +1,91 @@
+"""The contrastive loss of DEE: closed-form sampled distance (PCME++, arXiv 2305.18171) and its companions.
+
+Everything here is computed in float32 (or float64 when given it), also inside mixed precision. Rows of every matrix
+are motions, columns are speech clips; neither side is special except in `coverage_loss`.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dee.gaussian import GaussianEmbedding
+
+
+def sampled_distance(rows: GaussianEmbedding, columns: GaussianEmbedding) -> Float[Tensor, "row column"]:
+    """Expected squared distance between a draw of each row and a draw of each column, in closed form.
+
+    E|z_i - z_j|^2 = |mean_i - mean_j|^2 + sum of both variances, for draws that are not yet normalised.
+    """
+    with torch.autocast(rows.mean.device.type, enabled=False):
+        # means have unit length: |a - b|^2 = 2 - 2ab would lose digits where a is near b, and be wrong off the sphere
+        squared = torch.cdist(rows.mean, columns.mean, compute_mode="donot_use_mm_for_euclid_dist").square()
+        return squared + rows.total_variance[:, None] + columns.total_variance
+
+
+class MatchLogits(nn.Module):
+    """Log-odds that a motion and a speech clip belong together: -scale * sampled distance + shift, both learned."""
+
+    def __init__(self, scale: float = 5.0, shift: float = 5.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([scale]))
+        self.shift = nn.Parameter(torch.tensor([shift]))
+
+    def forward(self, rows: GaussianEmbedding, columns: GaussianEmbedding) -> Float[Tensor, "row column"]:
+        """Logits of every pair."""
+        return -self.scale * sampled_distance(rows, columns) + self.shift
+
+
+def identity_targets(count: int, device: torch.device | None = None) -> Float[Tensor, "row column"]:
+    """1 where row and column come from the same clip."""
+    return torch.eye(count, device=device)
+
+
+def same_label_targets(labels: Int[Tensor, "batch"]) -> Float[Tensor, "row column"]:
+    """1 where row and column share a label, and on the diagonal; a negative label is unknown and matches only itself."""
+    same = (labels[:, None] == labels) & (labels >= 0)
+    return (same | torch.eye(len(labels), dtype=torch.bool, device=labels.device)).float()
+
+
+def match_loss(logits: Float[Tensor, "row column"], targets: Float[Tensor, "row column"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy over all pairs, once for each direction of matching (hence twice the mean)."""
+    return 2 * functional.binary_cross_entropy_with_logits(logits, targets.to(logits))
+
+
+def pseudo_targets(
+    logits: Float[Tensor, "row column"], targets: Float[Tensor, "row column"]
+) -> Float[Tensor, "row column"]:
+    """Targets in which a column also counts as a match if it fits the row at least as well as the row's true match.
+
+    Where a row has several true matches, the first is the one to compare with.
+    """
+    true_logit = logits.gather(1, targets.argmax(dim=1, keepdim=True))
+    return torch.where(logits >= true_logit, torch.ones_like(targets), targets)
+
+
+def pseudo_match_loss(logits: Float[Tensor, "row column"], targets: Float[Tensor, "row column"]) -> Float[Tensor, ""]:
+    """`match_loss` with pseudo-positives found among the columns of each row, and among the rows of each column."""
+    by_row = pseudo_targets(logits.detach(), targets).to(logits)
+    by_column = pseudo_targets(logits.detach().T, targets.T).T.to(logits)
+    cross_entropy = functional.binary_cross_entropy_with_logits
+    return cross_entropy(logits, by_row) + cross_entropy(logits, by_column)
+
+
+def vib_loss(embedding: GaussianEmbedding) -> Float[Tensor, ""]:
+    """Variational information bottleneck: KL divergence from the standard normal, mean over clips and channels."""
+    s = embedding.log_variance
+    return -0.5 * (1 + s - embedding.mean.square() - s.exp()).mean()
+
+
+def coverage_loss(speech: GaussianEmbedding, draw: Float[Tensor, "batch embedding"]) -> Float[Tensor, ""]:
+    """Negative log-likelihood (nats a channel) of each motion's draw under its own speech's Gaussian.
+
+    Not in the paper. In the matching loss a variance only adds distance, so nothing there makes the speech Gaussian
+    as wide as the performances of that speech really scatter, and drawing from it would not reach them. Here the
+    variance is fitted to that scatter.
+    """
+    residual = (draw - speech.mean).square()
+    s = speech.log_variance
+    return 0.5 * (residual * (-s).exp() + s + math.log(2 * math.pi)).mean()

@@ -1,0 +1,209 @@
+"""DEE, the dynamic emotion embedding: one Gaussian a clip, in a space that speech and facial motion share."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dee.encoders import ClipEncoder, EncoderConfig, check_lengths
+from dee.gaussian import GaussianEmbedding
+from dee.losses import MatchLogits
+from dee.prototypes import Prototypes
+from dee.saving import load_weights, read_folder, save_folder
+
+Side = Literal["speech", "motion"]
+
+
+def _default_emotions() -> list[str]:
+    return ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgusted", "surprised"]
+
+
+@dataclass(frozen=True)
+class DEEConfig:
+    """Architecture of DEE; the sizes are the published ones."""
+
+    speech_features: int = 768
+    """Channels of a frame of speech features."""
+    motion_channels: int = 52
+    """Channels of a frame of motion."""
+    embedding_size: int = 128
+    """Channels of the shared space."""
+    speech_encoder: EncoderConfig = EncoderConfig(width=768, layers=2)
+    """Encoder of the speech side."""
+    motion_encoder: EncoderConfig = EncoderConfig(width=512, layers=6)
+    """Encoder of the motion side."""
+    log_variance_bias: float = -5.0
+    """Where log-variances start. From 0 the 128 variances alone put every matching pair at a logit near -1,285."""
+    emotions: list[str] = field(default_factory=_default_emotions)
+    """Names of the emotion indices, for prototypes; the first is neutral."""
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "DEEConfig":
+        """Config from what `dataclasses.asdict` made of one. Raises ValueError for unknown keys."""
+        unknown = set(content) - {entry.name for entry in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"Unknown DEE config keys: {', '.join(sorted(unknown))}.")
+        encoders = {
+            name: EncoderConfig(**content[name]) for name in ("speech_encoder", "motion_encoder") if name in content
+        }
+        return cls(**{**content, **encoders})
+
+
+class DEE(nn.Module):
+    """Two clip encoders into one space (paper section on DEE), with prototypes of labelled emotions.
+
+    `speech` is a module that turns waveforms into features (batch, frame, feature) and lengths, for `embed_waveform`.
+    It is not part of the model: neither its weights nor its device follow, and it is handed in again on loading.
+    """
+
+    feature_mean: Tensor
+    feature_std: Tensor
+    motion_mean: Tensor
+    motion_std: Tensor
+    speech: nn.Module | None
+
+    def __init__(self, config: DEEConfig, speech: nn.Module | None = None) -> None:
+        super().__init__()
+        self.config = config
+        object.__setattr__(self, "speech", speech)  # past nn.Module, which would take it into the state_dict
+        size, bias = config.embedding_size, config.log_variance_bias
+        self.speech_encoder = ClipEncoder(config.speech_encoder, config.speech_features, size, bias)
+        self.motion_encoder = ClipEncoder(config.motion_encoder, config.motion_channels, size, bias)
+        self.match = MatchLogits()
+        self.prototypes = nn.ModuleDict({side: Prototypes(config.emotions, size) for side in ("speech", "motion")})
+        self.register_buffer("feature_mean", torch.zeros(config.speech_features))
+        self.register_buffer("feature_std", torch.ones(config.speech_features))
+        self.register_buffer("motion_mean", torch.zeros(config.motion_channels))
+        self.register_buffer("motion_std", torch.ones(config.motion_channels))
+
+    def set_statistics(
+        self,
+        feature_mean: Float[Tensor, "feature"],
+        feature_std: Float[Tensor, "feature"],
+        motion_mean: Float[Tensor, "channel"],
+        motion_std: Float[Tensor, "channel"],
+    ) -> None:
+        """Standardise inputs with these, of the training corpus; call it before training.
+
+        Deviations are raised to 1e-3, for channels that never move. Raises ValueError for another number of channels,
+        values that are not finite or negative deviations.
+        """
+        given = {
+            "feature_mean": feature_mean,
+            "feature_std": feature_std,
+            "motion_mean": motion_mean,
+            "motion_std": motion_std,
+        }
+        for name, value in given.items():
+            own = getattr(self, name)
+            if value.shape != own.shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(own.shape)}.")
+            if not torch.isfinite(value).all() or (name.endswith("std") and (value < 0).any()):
+                raise ValueError(f"{name} must be finite{', and not negative' if name.endswith('std') else ''}.")
+        for name, value in given.items():
+            getattr(self, name).copy_(value.clamp(min=1e-3) if name.endswith("std") else value)
+
+    def embed_speech(
+        self, features: Float[Tensor, "batch frame feature"], lengths: Int[Tensor, "batch"]
+    ) -> GaussianEmbedding:
+        """Gaussian of each clip of speech, from its features (not standardised) over `lengths` frames.
+
+        Raises ValueError for lengths outside 1..frame or another number of features.
+        """
+        self._check_channels("features", features, self.config.speech_features)
+        check_lengths(lengths, features.shape[1])
+        return self.speech_encoder((features - self.feature_mean) / self.feature_std, lengths)
+
+    def embed_motion(
+        self, motion: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, "batch"]
+    ) -> GaussianEmbedding:
+        """Gaussian of each clip of motion (not standardised) over `lengths` frames; differentiable.
+
+        Raises ValueError for lengths outside 1..frame or another number of channels.
+        """
+        self._check_channels("motion", motion, self.config.motion_channels)
+        check_lengths(lengths, motion.shape[1])
+        return self.motion_encoder((motion - self.motion_mean) / self.motion_std, lengths)
+
+    def embed_waveform(
+        self, waveforms: Float[Tensor, "batch sample"], sample_lengths: Int[Tensor, "batch"]
+    ) -> GaussianEmbedding:
+        """Gaussian of each clip of speech, from its waveform, through the `speech` module handed in.
+
+        Raises ValueError where none was.
+        """
+        if self.speech is None:
+            raise ValueError("This DEE has no speech encoder; hand one in: DEE.from_pretrained(folder, speech=...).")
+        features, lengths = self.speech(waveforms, sample_lengths)
+        device = self.feature_mean.device
+        return self.embed_speech(features.to(device), lengths.to(device))
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[Side, GaussianEmbedding]:
+        """Both sides of a batch with `features`, `motion` and the `lengths` they share."""
+        return {
+            "speech": self.embed_speech(batch["features"], batch["lengths"]),
+            "motion": self.embed_motion(batch["motion"], batch["lengths"]),
+        }
+
+    @torch.no_grad()
+    def fit_prototypes(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Fit the labelled emotions of both sides on batches with features, motion, lengths, emotion, intensity.
+
+        Batches may lie on any device. Raises ValueError as `Prototypes.fit`.
+        """
+        device = self.feature_mean.device
+        was_training = self.training
+        self.eval()
+        sides: dict[Side, list[GaussianEmbedding]] = {"speech": [], "motion": []}
+        emotions, intensities = [], []
+        for batch in batches:
+            for side, embedding in self({name: batch[name].to(device) for name in _CLIP_KEYS}).items():
+                sides[side].append(embedding)
+            emotions.append(batch["emotion"].to(device))
+            intensities.append(batch["intensity"].to(device))
+        self.train(was_training)
+        for side, parts in sides.items():
+            prototypes = self.prototypes[side]
+            assert isinstance(prototypes, Prototypes)
+            prototypes.fit(GaussianEmbedding.concatenate(parts), torch.cat(emotions), torch.cat(intensities))
+
+    def emotion_vector(
+        self, emotion: Int[Tensor, "batch"], intensity: Float[Tensor, "batch"], side: Side = "motion"
+    ) -> GaussianEmbedding:
+        """Gaussian of a labelled emotion at an intensity (see `Prototypes`), as the motion or the speech side has it.
+
+        The motion side by default: a label says what speech may not, and emotions that sound alike are told apart
+        only there. A talker trained on draws of the speech side alone may want that side, whose prototypes of such
+        emotions are closer to each other. Raises ValueError for an emotion that was not fitted.
+        """
+        return self.prototypes[side](emotion, intensity)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors; an existing folder is replaced as a whole, or not at all."""
+        save_folder(folder, {"model": "dee", "config": dataclasses.asdict(self.config)}, self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, speech: nn.Module | None = None) -> "DEE":
+        """Read what `save_pretrained` wrote, in evaluation mode.
+
+        Raises ValueError where files are missing or broken, or keys are missing, unknown or of another shape, by name.
+        """
+        content, state = read_folder(folder)
+        if content.get("model") != "dee":
+            raise ValueError(f"{folder} holds a {content.get('model', 'model of unknown kind')}, expected dee.")
+        model = cls(DEEConfig.from_dict(content["config"]), speech=speech)
+        load_weights(model, state, folder)
+        return model.eval()
+
+    @staticmethod
+    def _check_channels(name: str, values: Tensor, expected: int) -> None:
+        if values.shape[-1] != expected:
+            raise ValueError(f"{name} have {values.shape[-1]} channels, this DEE was built for {expected}.")
+
+
+_CLIP_KEYS = ("features", "motion", "lengths")

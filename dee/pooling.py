@@ -1,0 +1,47 @@
+"""Generalised pooling: a learned weighted mean of the sorted values of each channel."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dee.positions import length_mask, sinusoidal_positions
+
+
+class GeneralizedPooling(nn.Module):
+    """Generalised pooling operator (GPO) over time: sort each channel, then weight by rank.
+
+    Max, mean and median pooling are special cases of the weights it can learn. The weights come from the rank alone,
+    so they depend only on how many frames a clip has and are computed once per distinct length. Padding is never
+    sorted in and never weighted.
+    """
+
+    def __init__(self, rank_size: int = 32, hidden_size: int = 32, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.rank_size = rank_size
+        self.temperature = temperature
+        self.gru = nn.GRU(rank_size, hidden_size, batch_first=True, bidirectional=True)
+        self.linear = nn.Linear(hidden_size, 1, bias=False)
+
+    def rank_weights(self, counts: list[int]) -> Float[Tensor, "count rank"]:
+        """Weight of every rank for clips of `counts` frames; a row sums to one and is zero beyond its count."""
+        device = self.linear.weight.device
+        ranks = sinusoidal_positions(max(counts), self.rank_size, device).expand(len(counts), -1, -1)
+        packed = nn.utils.rnn.pack_padded_sequence(ranks, torch.tensor(counts), batch_first=True, enforce_sorted=False)
+        hidden, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True)
+        forward, backward = hidden.chunk(2, dim=-1)
+        scores = self.linear((forward + backward) / 2).squeeze(-1).float() / self.temperature
+        real = length_mask(torch.tensor(counts, device=device), max(counts))
+        return scores.masked_fill(~real, -torch.inf).softmax(dim=-1)
+
+    def forward(
+        self, values: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, "batch"]
+    ) -> Float[Tensor, "batch channel"]:
+        """Pool float32 `values` over their first `lengths` frames (1 to frame)."""
+        frames = values.shape[1]
+        real = length_mask(lengths, frames)[..., None]
+        ordered = values.float().masked_fill(~real, -torch.inf).sort(dim=1, descending=True).values
+        ordered = ordered.masked_fill(~real, 0.0)  # the padding sorted to the end
+        counts, row = torch.unique(lengths, return_inverse=True)
+        weights = self.rank_weights(counts.tolist())[row]
+        weights = nn.functional.pad(weights, (0, frames - weights.shape[1]))
+        return torch.einsum("bt,btc->bc", weights, ordered)

@@ -1,0 +1,140 @@
+"""Training DEE with Lightning."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dee.gaussian import GaussianEmbedding
+from dee.losses import (
+    coverage_loss,
+    identity_targets,
+    match_loss,
+    pseudo_match_loss,
+    same_label_targets,
+    vib_loss,
+)
+from dee.model import DEE, DEEConfig
+from dee.retrieval import retrieval_metrics
+
+
+@dataclass(frozen=True)
+class DEETrainingConfig:
+    """Optimisation of DEE; defaults as published where nothing else is said."""
+
+    learning_rate: float = 1e-4
+    """Adam's learning rate at the start."""
+    final_learning_rate: float = 1e-6
+    """Learning rate at the end of the cosine."""
+    targets: Literal["identity", "speech", "emotion"] = "identity"
+    """Which pairs of a batch match: the clip itself, also other performances of the same speech, or the same emotion."""
+    vib_weight: float = 1e-6
+    """Weight of the information bottleneck, for each side."""
+    pseudo_positive_weight: float = 0.0
+    """Weight of the loss with pairs that fit as well as the true one counted as matches (PCME++ uses 0.1)."""
+    coverage_weight: float = 0.1
+    """Weight of the likelihood of the motion under its speech's Gaussian, not in the paper (0 leaves it out)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.final_learning_rate <= self.learning_rate:
+            raise ValueError(
+                f"final_learning_rate {self.final_learning_rate} must be above 0 and at most "
+                f"learning_rate {self.learning_rate}."
+            )
+
+
+class DEETraining(pl.LightningModule):
+    """Trains `self.model` on batches of features, motion, lengths, emotion and speech (clip windows).
+
+    Logs every term of the loss under `train/` and `val/`, and retrieval over the whole validation set.
+    """
+
+    def __init__(self, config: DEEConfig | Mapping[str, Any], training: DEETrainingConfig | Mapping[str, Any]) -> None:
+        super().__init__()
+        # a checkpoint gives both back as plain dicts
+        config = config if isinstance(config, DEEConfig) else DEEConfig.from_dict(config)
+        training = training if isinstance(training, DEETrainingConfig) else DEETrainingConfig(**training)
+        self.save_hyperparameters(
+            {"config": dataclasses.asdict(config), "training": dataclasses.asdict(training)}, logger=False
+        )
+        self.training_config = training
+        self.model = DEE(config)
+        self._validation: list[tuple[GaussianEmbedding, GaussianEmbedding, Tensor]] = []
+
+    def _targets(self, batch: Mapping[str, Tensor]) -> Tensor:
+        kind = self.training_config.targets
+        if kind == "identity":
+            return identity_targets(len(batch["lengths"]), batch["lengths"].device)
+        return same_label_targets(batch[kind])
+
+    def losses(
+        self, speech: GaussianEmbedding, motion: GaussianEmbedding, batch: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Every term, unweighted, and their weighted sum `loss`; in float32 whatever the precision of the run."""
+        weights = self.training_config
+        with torch.autocast(speech.mean.device.type, enabled=False):
+            logits = self.model.match(motion, speech)
+            targets = self._targets(batch)
+            terms = {
+                "match": match_loss(logits, targets),
+                "vib": vib_loss(motion) + vib_loss(speech),
+                "coverage": coverage_loss(speech, motion.mean.detach()),
+            }
+            loss = terms["match"] + weights.vib_weight * terms["vib"]
+            if weights.coverage_weight:
+                loss = loss + weights.coverage_weight * terms["coverage"]
+            if weights.pseudo_positive_weight:
+                terms["pseudo_match"] = pseudo_match_loss(logits, targets)
+                loss = loss + weights.pseudo_positive_weight * terms["pseudo_match"]
+        return {"loss": loss, **terms}
+
+    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+        """Loss of one batch."""
+        embeddings = self.model(batch)
+        terms = self.losses(embeddings["speech"], embeddings["motion"], batch)
+        size = len(batch["lengths"])
+        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=size)
+        self.log_dict(
+            {
+                "train/scale": self.model.match.scale.detach(),
+                "train/shift": self.model.match.shift.detach(),
+                "train/speech_total_variance": embeddings["speech"].total_variance.mean().detach(),
+                "train/motion_total_variance": embeddings["motion"].total_variance.mean().detach(),
+            },
+            batch_size=size,
+        )
+        return terms["loss"]
+
+    def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
+        """Logs the terms and keeps the embeddings for retrieval over the whole set."""
+        embeddings = self.model(batch)
+        speech, motion = embeddings["speech"], embeddings["motion"]
+        terms = self.losses(speech, motion, batch)
+        self.log_dict({f"val/{name}": value for name, value in terms.items()}, batch_size=len(batch["lengths"]))
+        self._validation.append((speech, motion, batch["emotion"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Retrieval with all validation clips as the gallery."""
+        if not self._validation:
+            return
+        speech, motion, emotion = zip(*self._validation)
+        self._validation.clear()
+        metrics = retrieval_metrics(
+            GaussianEmbedding.concatenate(speech), GaussianEmbedding.concatenate(motion), torch.cat(emotion)
+        )
+        self.log_dict({f"val/{name}": value for name, value in metrics.items()})
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Adam with a cosine over all steps of the run."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=self.training_config.learning_rate)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimizer,
+            T_max=int(self.trainer.estimated_stepping_batches),
+            eta_min=self.training_config.final_learning_rate,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
