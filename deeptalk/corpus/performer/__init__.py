@@ -1,0 +1,7 @@
+"""The performer: speech with phone times in, facial performances drawn from a known distribution out."""
+
+from deeptalk.corpus.performer.affect import AffectCode, draw_affect
+from deeptalk.corpus.performer.event import Phone, SpeechEvent
+from deeptalk.corpus.performer.performance import Performance
+
+__all__ = ["AffectCode", "Performance", "Phone", "SpeechEvent", "draw_affect"]
