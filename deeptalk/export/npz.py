@@ -1,0 +1,75 @@
+"""Takes as NumPy archives: the exact motion with its rig, rate, recipe and sound."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from deeptalk.errors import UserError
+from deeptalk.export.formats import Exportable
+from deeptalk.face import load_rig
+from deeptalk.files import atomic_path
+
+_FIELDS = ("motion", "channels", "rig", "frame_rate", "recipe")
+
+
+class TakeFields(TypedDict):
+    """The fields of a `deeptalk.take.Take`, as a file gives them back."""
+
+    motion: np.ndarray
+    rig: str
+    frame_rate: float
+    recipe: dict[str, Any]
+    samples: np.ndarray | None
+
+
+def write_npz(take: Exportable, path: Path) -> None:
+    """Write `motion` (frame, channel) float32, `channels`, `rig`, `frame_rate`, `recipe` (JSON) and `samples` if any.
+
+    The archive needs no pickle to read, and the same take always gives the same bytes.
+    """
+    arrays: dict[str, Any] = {
+        "motion": np.asarray(take.motion, np.float32),
+        "channels": np.array(load_rig(take.rig).channels),
+        "rig": np.array(take.rig),
+        "frame_rate": np.array(take.frame_rate, np.float64),
+        "recipe": np.array(json.dumps(take.recipe, ensure_ascii=False)),
+    }
+    if take.samples is not None:
+        arrays["samples"] = np.asarray(take.samples, np.float32)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_npz(path: str | Path) -> TakeFields:
+    """Read what `write_npz` wrote; `Take(**read_npz(path))` is the take again.
+
+    Channels are put in the rig's order by name. Raises UserError for a missing file, a file that is not such an
+    archive, or channels that are not those of the rig.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; expected a take saved as .npz.") from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path} is not a NumPy archive ({error}); expected a take saved as .npz.") from error
+    missing = [name for name in _FIELDS if name not in arrays]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}; expected a take saved by `Take.save`.")
+    rig = load_rig(str(arrays["rig"]))
+    names = [str(name) for name in arrays["channels"]]
+    if sorted(names) != sorted(rig.channels) or arrays["motion"].shape[-1:] != (len(names),):
+        raise UserError(
+            f"{path} does not hold the {len(rig.channels)} channels of rig {rig.name!r}; save the take again."
+        )
+    return TakeFields(
+        motion=arrays["motion"][:, [names.index(name) for name in rig.channels]],
+        rig=rig.name,
+        frame_rate=float(arrays["frame_rate"]),
+        recipe=json.loads(str(arrays["recipe"])),
+        samples=arrays.get("samples"),
+    )

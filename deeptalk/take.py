@@ -1,0 +1,57 @@
+"""A take: one generated performance of one piece of speech."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeptalk.errors import UserError
+from deeptalk.export import check_motion, export, read_npz
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """One performance: its motion, and all that is needed to make it again."""
+
+    motion: np.ndarray
+    """(frame, channel) float32, finite; round(seconds x frame_rate) frames of the speech."""
+    rig: str = "arkit"
+    """Name of the rig whose channels the motion has."""
+    frame_rate: float = 25.0
+    """Frames per second."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Seed, take index, settings, and hashes of bundle and speech; JSON values."""
+    samples: np.ndarray | None = None
+    """(sample,) float32 mono speech at 16 kHz, where it is kept."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a motion of another shape, or with values that are not finite, or a rate of 0 or less."""
+        check_motion(self.motion, "The motion of a take")
+        if self.motion.dtype != np.float32:
+            raise UserError(f"The motion of a take is {self.motion.dtype}; expected float32.")
+        if not self.frame_rate > 0:
+            raise UserError(f"The frame rate of a take is {self.frame_rate}; expected more than 0.")
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames."""
+        return self.motion.shape[0]
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the motion."""
+        return self.frame_count / self.frame_rate
+
+    def save(self, path: str | Path) -> Path:
+        """Write the take in the format of the path's suffix (`deeptalk.export.FORMATS`); returns the path.
+
+        Raises UserError for an unknown suffix, listing those there are.
+        """
+        return export(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Take":
+        """The take that was saved as `.npz`; raises UserError for any other file."""
+        return cls(**read_npz(path))
