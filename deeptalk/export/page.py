@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from deeptalk.errors import UserError
 from deeptalk.face import Rig
-from deeptalk.face.appearance import vertex_colours
+from deeptalk.face.appearance import drawing_mesh
 from deeptalk.files import write_text
 
 ASSETS = Path(__file__).parent / "assets"
@@ -65,8 +65,9 @@ def _base64(array: np.ndarray) -> str:
 
 
 def _head_data(rig: Rig) -> dict[str, Any]:
+    mesh = drawing_mesh(rig)
     channels = []
-    for name, delta in zip(rig.channels, rig.deltas):
+    for name, delta in zip(rig.channels, mesh.deltas):
         steps = np.round(delta / QUANTISATION_METRES)
         if np.abs(steps).max() > np.iinfo(np.int16).max:
             raise UserError(f"Channel {name} of rig {rig.name} moves over 65 mm, more than a page can hold.")
@@ -83,9 +84,9 @@ def _head_data(rig: Rig) -> dict[str, Any]:
     centre = (face.min(axis=0) + face.max(axis=0)) / 2
     height = float(np.ptp(face[:, 1]))
     return {
-        "neutral": _base64(rig.neutral.astype(np.float32)),
-        "faces": _base64(rig.faces.astype(np.uint16)),
-        "colours": _base64(vertex_colours(rig)),
+        "neutral": _base64(mesh.neutral),
+        "faces": _base64(mesh.faces.astype(np.uint16)),
+        "colours": _base64(mesh.colours),
         "channels": channels,
         "mouth_opening_mm": (1000 * rig.lip_gap_deltas.mean(axis=1)).round(4).tolist(),
         "camera": {
