@@ -10,7 +10,7 @@ from thvqvae.model import THVQVAE, THVQVAEConfig
 from thvqvae.saving import load_weights
 
 DEAD_KEYS = frozenset({"decoder_b.post_transformer_linear.weight", "decoder_b.post_transformer_linear.bias"})
-"""Tensors of the released checkpoint that its own code computes with and then throws the result away: 147,840 values."""
+"""Tensors of the released checkpoint whose result its own code throws away: 147,840 values, left out here."""
 
 _BLOCKS = {
     "encoder_b": ("bottom_encoder", "squasher", "encoder", "encoder_linear_embedding.net"),
