@@ -90,6 +90,10 @@ def compose(schema: type[T], presets: Sequence[str | Path] = (), words: Sequence
         first_line = str(error).splitlines()[0]
         key = getattr(error, "full_key", None)
         raise UserError(f"Config key {key!r}: {first_line}") from error
+    except UserError:
+        raise
+    except ValueError as error:  # a dataclass's own check, in a package that does not know UserError
+        raise UserError(f"{schema.__name__}: {error}") from error
 
 
 def save_config(config: Any, path: str | Path) -> None:

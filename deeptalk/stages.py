@@ -1,0 +1,278 @@
+"""The training stages: each a config, a run folder with logs and checkpoints, and a part that later stages stand on.
+
+A run folder holds `config.yaml` (resolved), `checkpoints/`, `csv/`, `wandb/` and `model/`, the trained part.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dee import DEE, DEEConfig, DEETraining, DEETrainingConfig
+from deeptalk.baselines import EmoTalkConfig, EmoTalkTraining, EmoTalkTrainingConfig
+from deeptalk.bundle import Part, SpeechFeatures, check_fit, read_part, weights_sha256, write_bundle, write_part
+from deeptalk.config import compose, config_dict, find_preset
+from deeptalk.corpus import (
+    ClipWindows,
+    ClipWindowsConfig,
+    Corpus,
+    FeatureStore,
+    MotionWindows,
+    MotionWindowsConfig,
+    SwappedPairs,
+    SwappedPairsConfig,
+    feature_statistics,
+    motion_statistics,
+)
+from deeptalk.errors import UserError
+from deeptalk.face import compact_vertices, load_rig
+from deeptalk.speech import SpeechEncoder, build_encoder
+from deeptalk.talker import IndexPredictorConfig, TalkerTraining, TalkerTrainingConfig
+from deeptalk.training import TrainerConfig, fit, open_run
+from thvqvae import THVQVAE, THVQVAEConfig, THVQVAETraining, THVQVAETrainingConfig
+
+
+def _region_weights() -> dict[str, float]:
+    return {"face": 1.0, "lips": 4.0, "upper_face": 1.0}
+
+
+@dataclass(frozen=True)
+class THVQVAEStage:
+    """The motion prior's run."""
+
+    model: THVQVAEConfig = field(default_factory=THVQVAEConfig)
+    """Network; the number of channels is the corpus's."""
+    training: THVQVAETrainingConfig = field(default_factory=THVQVAETrainingConfig)
+    """Optimiser and losses."""
+    data: MotionWindowsConfig = field(default_factory=MotionWindowsConfig)
+    """Windows of motion."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """Length and device."""
+    region_weights: dict[str, float] = field(default_factory=_region_weights)
+    """How much the vertices of each region count in vertex losses."""
+
+
+@dataclass(frozen=True)
+class DEEStage:
+    """The emotion embedding's run."""
+
+    speech: str = "whisper+prosody"
+    """Speech encoders, joined by '+'."""
+    model: DEEConfig = field(default_factory=DEEConfig)
+    """Network; the numbers of features and channels are the encoder's and the corpus's."""
+    training: DEETrainingConfig = field(default_factory=DEETrainingConfig)
+    """Optimiser and losses."""
+    data: ClipWindowsConfig = field(default_factory=ClipWindowsConfig)
+    """Windows of speech with motion."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """Length and device."""
+
+
+@dataclass(frozen=True)
+class TalkerStage:
+    """The talker's run: stage 1 (reconstruction), then stage 2 from its weights (with emotion consistency)."""
+
+    speech: str = "whisper+prosody"
+    """Speech encoders, joined by '+'; the same as DEE's."""
+    model: IndexPredictorConfig = field(default_factory=IndexPredictorConfig)
+    """Network; sizes that the parents, the encoder and the corpus decide are taken from them."""
+    stage_1: TalkerTrainingConfig = field(default_factory=TalkerTrainingConfig)
+    """Optimiser and losses of stage 1."""
+    stage_2: TalkerTrainingConfig = field(default_factory=lambda: TalkerTrainingConfig(stage=2))
+    """Optimiser and losses of stage 2."""
+    data: ClipWindowsConfig = field(default_factory=lambda: ClipWindowsConfig(frame_multiple=4))
+    """Windows of speech with motion, a multiple of 4 frames long."""
+    trainer_1: TrainerConfig = field(default_factory=TrainerConfig)
+    """Length and device of stage 1."""
+    trainer_2: TrainerConfig = field(default_factory=TrainerConfig)
+    """Length and device of stage 2."""
+    region_weights: dict[str, float] = field(default_factory=_region_weights)
+    """How much the vertices of each region count in vertex losses."""
+
+
+@dataclass(frozen=True)
+class EmoTalkStage:
+    """The run of EmoTalk."""
+
+    speech: str = "whisper+prosody"
+    """Speech encoders, joined by '+'."""
+    model: EmoTalkConfig = field(default_factory=EmoTalkConfig)
+    """Network; sizes that the encoder and the corpus decide are taken from them."""
+    training: EmoTalkTrainingConfig = field(default_factory=EmoTalkTrainingConfig)
+    """Optimiser and losses."""
+    data: SwappedPairsConfig = field(default_factory=SwappedPairsConfig)
+    """Quadruples of two sentences by two emotions."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """Length and device."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage's function gets."""
+
+    corpus: Corpus
+    folder: Path
+    parents: Mapping[str, Path]
+    """Part name to part folder."""
+    encoder: SpeechEncoder | None
+    progress: bool
+
+    def store(self) -> FeatureStore:
+        """Features of the corpus by the run's encoder."""
+        assert self.encoder is not None
+        return FeatureStore.build(self.corpus, self.encoder, progress=self.progress)
+
+    def part(self, name: str, config: Any, parents: Mapping[str, Path] | None = None) -> Part:
+        """The record of the part this run makes."""
+        speech = None
+        if self.encoder is not None:
+            speech = SpeechFeatures(self.encoder.name, self.encoder.feature_size, self.encoder.cache_key())
+        return Part(
+            name=name,
+            rig=self.corpus.rig,
+            frame_rate=self.corpus.frame_rate,
+            speech=speech,
+            parents={parent: weights_sha256(folder) for parent, folder in (parents or {}).items()},
+            corpus=self.corpus.hash,
+            speakers=self.corpus.speakers("train"),
+            config=config_dict(config),
+        )
+
+
+def _train_thvqvae(run: Run, config: THVQVAEStage) -> Path:
+    config = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, channels=len(load_rig(run.corpus.rig).channels))
+    )
+    open_run(run.folder, config)
+    torch.manual_seed(config.trainer.seed)
+    vertices = compact_vertices(load_rig(run.corpus.rig), config.region_weights)
+    module = THVQVAETraining(config.model, config.training, vertices)
+    module.model.set_statistics(*motion_statistics(run.corpus))
+    fit(module, MotionWindows(run.corpus, config.data), config.trainer, run.folder, "val/loss", run.progress)
+    return write_part(run.folder / "model", module.model, run.part("thvqvae", config))
+
+
+def _train_dee(run: Run, config: DEEStage) -> Path:
+    store = run.store()
+    sizes = {"speech_features": store.feature_size, "motion_channels": len(load_rig(run.corpus.rig).channels)}
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **sizes))
+    open_run(run.folder, config)
+    torch.manual_seed(config.trainer.seed)
+    module = DEETraining(config.model, config.training)
+    module.model.set_statistics(*feature_statistics(store, run.corpus), *motion_statistics(run.corpus))
+    data = ClipWindows(run.corpus, store, config.data)
+    fit(module, data, config.trainer, run.folder, "val/loss", run.progress)
+    whole = ClipWindows(run.corpus, store, dataclasses.replace(config.data, whole_clips=True))
+    module.model.fit_prototypes(whole.train_dataloader())
+    return write_part(run.folder / "model", module.model, run.part("dee", config))
+
+
+def _train_talker(run: Run, config: TalkerStage) -> Path:
+    missing = [name for name in ("thvqvae", "dee") if name not in run.parents]
+    if missing:
+        raise UserError(f"The talker stands on thvqvae and dee; give --{' and --'.join(missing)}, their run folders.")
+    store = run.store()
+    parts = {name: read_part(folder, name) for name, folder in run.parents.items()}
+    weights = {name: weights_sha256(folder) for name, folder in run.parents.items()}
+    check_fit({**parts, "talker": run.part("talker", config)}, weights)
+    prior = THVQVAE.from_pretrained(run.parents["thvqvae"])
+    dee = DEE.from_pretrained(run.parents["dee"])
+    speakers = run.corpus.speakers("train")
+    model = dataclasses.replace(
+        config.model,
+        feature_size=store.feature_size,
+        emotion_size=dee.config.embedding_size,
+        num_speakers=len(speakers),
+        top_codes=prior.config.top_codes,
+        bottom_codes=prior.config.bottom_codes,
+        decoded_top_size=prior.config.hidden_size,
+    )
+    config = dataclasses.replace(config, model=model)
+    open_run(run.folder, config)
+    vertices = compact_vertices(load_rig(run.corpus.rig), config.region_weights)
+    data = ClipWindows(run.corpus, store, config.data)
+    torch.manual_seed(config.trainer_1.seed)
+    first = TalkerTraining(model, config.stage_1, prior, dee, vertices)
+    first.model.set_statistics(*feature_statistics(store, run.corpus))
+    fit(first, data, config.trainer_1, run.folder / "stage_1", "val/loss", run.progress)
+    torch.manual_seed(config.trainer_2.seed)
+    second = TalkerTraining(model, config.stage_2, prior, dee, vertices)
+    second.model.load_state_dict(first.model.state_dict())
+    fit(second, data, config.trainer_2, run.folder / "stage_2", "val/loss", run.progress)
+    part = run.part("talker", config, run.parents)
+    write_part(run.folder / "model", second.model, part)
+    return write_bundle(run.folder / "bundle", {**run.parents, "talker": run.folder / "model"})
+
+
+def _train_emotalk(run: Run, config: EmoTalkStage) -> Path:
+    store = run.store()
+    sizes = {
+        "speech_features": store.feature_size,
+        "channels": len(load_rig(run.corpus.rig).channels),
+        "people": len(run.corpus.speakers("train")),
+        "frame_rate": run.corpus.frame_rate,
+    }
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **sizes))
+    open_run(run.folder, config)
+    torch.manual_seed(config.trainer.seed)
+    module = EmoTalkTraining(config.model, config.training)
+    module.model.set_statistics(*feature_statistics(store, run.corpus))
+    data = SwappedPairs(run.corpus, store, config.data)
+    fit(module, data, config.trainer, run.folder, "val/total", run.progress)
+    return write_part(run.folder / "model", module.model, run.part("emotalk", config))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's config class and the function that runs it."""
+
+    config: type
+    train: Callable[[Run, Any], Path]
+
+
+STAGES: dict[str, Stage] = {
+    "thvqvae": Stage(THVQVAEStage, _train_thvqvae),
+    "dee": Stage(DEEStage, _train_dee),
+    "talker": Stage(TalkerStage, _train_talker),
+    "emotalk": Stage(EmoTalkStage, _train_emotalk),
+}
+
+
+def part_folder(folder: str | Path) -> Path:
+    """The part inside a run folder, or the folder itself where it is a part."""
+    folder = Path(folder)
+    return folder / "model" if (folder / "model" / "part.json").is_file() else folder
+
+
+def train_stage(
+    name: str,
+    corpus: str | Path,
+    out: str | Path,
+    preset: str = "tiny",
+    words: Sequence[str] = (),
+    parents: Mapping[str, str | Path] | None = None,
+    speech_source: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train one stage on a corpus, or resume it, and return what it made: a part's folder, or the talker's bundle.
+
+    Args:
+        name: thvqvae, dee, talker or emotalk.
+        corpus: folder of a corpus.
+        out: the run's folder.
+        preset: preset by word, or a YAML file.
+        words: changes to the config, as key=value.
+        parents: part name to run or part folder; the talker needs thvqvae and dee.
+        speech_source: Whisper weights, see `build_encoder`.
+
+    Raises UserError for a bad config, a parent of another rig, frame rate, codebook or speech encoder, or a run folder
+    that holds another run.
+    """
+    stage = STAGES[name]
+    config = compose(stage.config, [find_preset(name, preset)], words)
+    encoder = build_encoder(config.speech, source=speech_source) if hasattr(config, "speech") else None
+    folders = {parent: part_folder(folder) for parent, folder in (parents or {}).items()}
+    return stage.train(Run(Corpus.open(corpus), Path(out), folders, encoder, progress), config)

@@ -1,0 +1,59 @@
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+from omegaconf import OmegaConf
+
+from deeptalk.config import compose, find_preset, save_config
+from deeptalk.errors import UserError
+
+
+@dataclass(frozen=True)
+class Inner:
+    learning_rate: float = 0.1
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner = field(default_factory=Inner)
+    steps: int = 3
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}; expected at least 1.")
+
+
+def test_words_win_over_presets_and_presets_over_defaults(tmp_path):
+    preset = tmp_path / "preset.yaml"
+    preset.write_text("steps: 5\ninner:\n  learning_rate: 0.5\n")
+    config = compose(Outer, [preset], ["inner.learning_rate=0.25"])
+    assert config == Outer(Inner(learning_rate=0.25), steps=5)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("inner.learning_rat=1", r"Unknown config key 'inner.learning_rat' in .* Did you mean 'inner.learning_rate'\?"),
+        ("stepz=1", r"Did you mean 'steps'\?"),
+        ("inner.kind=c", r"Config key 'inner.kind'"),
+        ("steps=many", r"Config key 'steps'"),
+        ("steps=0", r"steps is 0; expected at least 1"),
+        ("steps", r"not of the form key=value"),
+    ],
+)
+def test_bad_words_are_refused_by_name(word, message):
+    with pytest.raises(UserError, match=message):
+        compose(Outer, [], [word])
+
+
+def test_saved_config_composes_to_the_same(tmp_path):
+    config = compose(Outer, [], ["steps=9"])
+    save_config(config, tmp_path / "config.yaml")
+    assert compose(Outer, [tmp_path / "config.yaml"]) == config
+    assert OmegaConf.load(tmp_path / "config.yaml").steps == 9
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(UserError, match="No preset 'huge' for thvqvae; there are: .*tiny"):
+        find_preset("thvqvae", "huge")
