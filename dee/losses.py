@@ -44,7 +44,7 @@ def identity_targets(count: int, device: torch.device | None = None) -> Float[Te
 
 
 def same_label_targets(labels: Int[Tensor, "batch"]) -> Float[Tensor, "row column"]:
-    """1 where row and column share a label, and on the diagonal; a negative label is unknown and matches only itself."""
+    """1 where labels are equal, and on the diagonal; a negative label is unknown and matches itself only."""
     same = (labels[:, None] == labels) & (labels >= 0)
     return (same | torch.eye(len(labels), dtype=torch.bool, device=labels.device)).float()
 

@@ -33,9 +33,9 @@ class DEEConfig:
     """Channels of a frame of motion."""
     embedding_size: int = 128
     """Channels of the shared space."""
-    speech_encoder: EncoderConfig = EncoderConfig(width=768, layers=2)
+    speech_encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=768, layers=2))
     """Encoder of the speech side."""
-    motion_encoder: EncoderConfig = EncoderConfig(width=512, layers=6)
+    motion_encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=512, layers=6))
     """Encoder of the motion side."""
     log_variance_bias: float = -5.0
     """Where log-variances start. From 0 the 128 variances alone put every matching pair at a logit near -1,285."""

@@ -1,4 +1,4 @@
-"""Generalised pooling: a learned weighted mean of the sorted values of each channel."""
+"""Pooling over time: a learned weighted mean of the sorted values of each channel, or the plain mean."""
 
 import torch
 from jaxtyping import Float, Int
@@ -45,3 +45,14 @@ class GeneralizedPooling(nn.Module):
         weights = self.rank_weights(counts.tolist())[row]
         weights = nn.functional.pad(weights, (0, frames - weights.shape[1]))
         return torch.einsum("bt,btc->bc", weights, ordered)
+
+
+class MeanPooling(nn.Module):
+    """Mean over the real frames; on a CPU several times cheaper than the generalised operator."""
+
+    def forward(
+        self, values: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, "batch"]
+    ) -> Float[Tensor, "batch channel"]:
+        """Pool float32 `values` over their first `lengths` frames (1 to frame)."""
+        real = length_mask(lengths, values.shape[1])[..., None]
+        return values.float().masked_fill(~real, 0.0).sum(dim=1) / lengths[:, None]

@@ -1,6 +1,5 @@
 """How well one side finds the other: instance recall, median rank, label accuracy."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -32,9 +31,10 @@ def label_accuracy(distance: Float[Tensor, "query item"], labels: Int[Tensor, "q
 def retrieval_metrics(
     speech: GaussianEmbedding, motion: GaussianEmbedding, labels: Int[Tensor, "clip"]
 ) -> dict[str, float]:
-    """Recall at 1, 5 and 10, median rank and label accuracy both ways; clip i of one side belongs to clip i of the other.
+    """Recall at 1, 5 and 10, median rank and label accuracy, both ways.
 
-    Distances are closed-form sampled distances, which the loss trains. Chance is k / (number of clips) for recall at k.
+    Clip i of one side belongs to clip i of the other. Distances are closed-form sampled distances, as in the loss.
+    Chance of recall at k is k / (number of clips).
     """
     distance = sampled_distance(speech, motion)
     metrics: dict[str, float] = {}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from dee.gaussian import GaussianEmbedding
@@ -31,7 +32,7 @@ class DEETrainingConfig:
     final_learning_rate: float = 1e-6
     """Learning rate at the end of the cosine."""
     targets: Literal["identity", "speech", "emotion"] = "identity"
-    """Which pairs of a batch match: the clip itself, also other performances of the same speech, or the same emotion."""
+    """Pairs of a batch that match: a clip and itself, also performances of the same speech, or of the same emotion."""
     vib_weight: float = 1e-6
     """Weight of the information bottleneck, for each side."""
     pseudo_positive_weight: float = 0.0
@@ -128,7 +129,7 @@ class DEETraining(pl.LightningModule):
         )
         self.log_dict({f"val/{name}": value for name, value in metrics.items()})
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam with a cosine over all steps of the run."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=self.training_config.learning_rate)

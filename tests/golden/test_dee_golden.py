@@ -1,0 +1,106 @@
+"""Equality with numbers of the authors' code (DEEPTalk 37fd026, made with random weights)."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dee.gaussian import GaussianEmbedding
+from dee.losses import (
+    MatchLogits,
+    identity_targets,
+    match_loss,
+    pseudo_match_loss,
+    same_label_targets,
+    sampled_distance,
+    vib_loss,
+)
+from dee.pooling import GeneralizedPooling
+
+HERE = Path(__file__).parent / "dee"
+SHARED = Path(__file__).parents[3] / "shared" / "goldens" / "dee"
+CASES = json.loads((HERE / "sampled_distance.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def pooling():
+    golden = load_file(HERE / "gpo.safetensors")
+    pool = GeneralizedPooling()
+    pool.load_state_dict({key.removeprefix("weight."): golden[key] for key in golden if key.startswith("weight.")})
+    return pool, golden
+
+
+@pytest.mark.parametrize("prefix", ["", "T1.", "T2.", "T60.", "T100."])
+def test_pooling(pooling, prefix):
+    pool, golden = pooling
+    values, expected = golden[f"{prefix}input"], golden[f"{prefix}output"]
+    count = values.shape[1]
+    with torch.no_grad():
+        output = pool(values, torch.full((len(values),), count))
+        weights = pool.rank_weights([count])
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(weights, golden[f"{prefix}pool_weights"][..., 0], rtol=1e-5, atol=1e-6)
+
+
+def test_pooling_of_all_lengths_in_one_batch(pooling):
+    pool, golden = pooling
+    lengths = torch.tensor([60, 1, 100, 2])
+    values = torch.full((4, 110, 8), 7.0)  # the padding is larger than any value
+    for row, count in enumerate(lengths.tolist()):
+        values[row, :count] = golden[f"T{count}.input"][0]
+    expected = torch.cat([golden[f"T{count}.output"] for count in lengths.tolist()])
+    with torch.no_grad():
+        torch.testing.assert_close(pool(values, lengths), expected, rtol=1e-5, atol=1e-6)
+
+
+def check_loss(golden, case, settings, tolerance):
+    names = ("exp_mean", "exp_logvar", "audio_mean", "audio_logvar")
+    leaves = {name: golden[name].double().requires_grad_() for name in names}
+    motion = GaussianEmbedding(leaves["exp_mean"], leaves["exp_logvar"])
+    speech = GaussianEmbedding(leaves["audio_mean"], leaves["audio_logvar"])
+    match = MatchLogits(settings["negative_scale"], settings["shift"]).double()
+    identity = settings["matched"] == "identity"
+    targets = identity_targets(len(golden["labels"])) if identity else same_label_targets(golden["labels"])
+
+    logits = match(motion, speech)
+    loss = match_loss(logits, targets) + settings["vib_beta"] * (vib_loss(motion) + vib_loss(speech))
+    if settings["smoothness_alpha"]:
+        loss = loss + settings["smoothness_alpha"] * pseudo_match_loss(logits, targets)
+    loss.backward()
+
+    close = {"rtol": tolerance, "atol": tolerance * 1e-2, "check_dtype": False}
+    torch.testing.assert_close(loss.detach(), golden[f"{case}.f64.loss"][0], **close)
+    for name, leaf in leaves.items():
+        torch.testing.assert_close(leaf.grad, golden[f"{case}.f64.grad_{name}"], **close)
+    torch.testing.assert_close(match.scale.grad, golden[f"{case}.f64.grad_negative_scale"], **close)
+    torch.testing.assert_close(match.shift.grad, golden[f"{case}.f64.grad_shift"], **close)
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_loss_and_gradients(case):
+    golden = load_file(HERE / "sampled_distance.safetensors")
+    check_loss(golden, case, CASES[case], tolerance=1e-6)
+
+
+def test_distance_in_float32():
+    golden = load_file(HERE / "sampled_distance.safetensors")
+    distance = sampled_distance(
+        GaussianEmbedding(golden["exp_mean"], golden["exp_logvar"]),
+        GaussianEmbedding(golden["audio_mean"], golden["audio_logvar"]),
+    )
+    torch.testing.assert_close(distance.double(), golden["csd_distance_f64"], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/goldens/dee")
+def test_every_case_of_the_full_fixture():
+    golden = load_file(SHARED / "csd.safetensors")
+    cases = json.loads((SHARED / "csd_meta.json").read_text())["cases"]
+    checked = 0
+    for case, settings in cases.items():
+        if settings["distance"] == "csd":  # the other one is the Wasserstein distance, which the paper does not use
+            check_loss(golden, case, settings, tolerance=1e-6)
+            checked += 1
+    assert checked == 13
