@@ -3,5 +3,6 @@
 from deeptalk.corpus.performer.affect import AffectCode, draw_affect
 from deeptalk.corpus.performer.event import Phone, SpeechEvent
 from deeptalk.corpus.performer.performance import Performance
+from deeptalk.corpus.performer.performer import Given, Performer
 
-__all__ = ["AffectCode", "Performance", "Phone", "SpeechEvent", "draw_affect"]
+__all__ = ["AffectCode", "Given", "Performance", "Performer", "Phone", "SpeechEvent", "draw_affect"]

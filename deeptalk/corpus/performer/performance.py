@@ -12,7 +12,7 @@ class Performance:
     """Motion and the choices that made it."""
 
     motion: np.ndarray
-    """float32 (frame, 52), ARKit coefficients in 0..1 at 25 Hz; frame f shows the instant f / 25 s."""
+    """float32 (frame, 52), ARKit coefficients in 0..1 at 25 Hz; frame f shows the instant (f + 0.5) / 25 s."""
     emotion: int
     """Index in `EMOTIONS` of the acted emotion."""
     intensity: float
