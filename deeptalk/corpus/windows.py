@@ -1,0 +1,79 @@
+"""Cutting windows out of clips, padding them to batches, and the channels that training leaves out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from deeptalk.corpus.format import Corpus
+from deeptalk.face import BLINK_AND_GAZE
+
+Item = dict[str, Tensor]
+Batch = dict[str, Tensor]
+
+
+def idle_channels(corpus: Corpus) -> list[int]:
+    """Columns of a corpus's motion that hold blinks and gaze, which speech hardly determines."""
+    return [index for index, name in enumerate(corpus.channels) if name in BLINK_AND_GAZE]
+
+
+def read_motion(corpus: Corpus, performance: int, idle: Sequence[int]) -> Float32[np.ndarray, "frame channel"]:
+    """Motion of one performance with the `idle` columns at zero."""
+    motion = corpus.motion(performance)
+    motion[:, list(idle)] = 0.0
+    return motion
+
+
+def draw_window(
+    frames: int, shortest: int, longest: int, multiple: int, generator: np.random.Generator
+) -> tuple[int, int]:
+    """Draw a window (first frame, number of frames) of a clip.
+
+    Its length is uniform over the multiples of `multiple` from `shortest` to `longest` that the clip has room for. A
+    clip shorter than `shortest` gives its largest multiple, and one shorter than `multiple` itself.
+    """
+    if frames < multiple:
+        return 0, frames
+    high = min(longest, frames) // multiple
+    low = min(-(-shortest // multiple), high)
+    length = int(generator.integers(low, high + 1)) * multiple
+    return int(generator.integers(0, frames - length + 1)), length
+
+
+def pad_edge(values: Float32[np.ndarray, "frame channel"], frames: int) -> Float32[np.ndarray, "padded channel"]:
+    """Repeat the last frame until there are `frames`; at least as many as there are already."""
+    return np.concatenate([values, np.repeat(values[-1:], frames - len(values), axis=0)])
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Stack items into a batch: scalars as they are, sequences (frame, channel) padded to the longest.
+
+    Motion is padded with its last frame, features with zeros, as encoders pad theirs. The items carry their lengths.
+    """
+    batch: Batch = {}
+    for name in items[0]:
+        values = [item[name] for item in items]
+        if values[0].dim() == 0:
+            batch[name] = torch.stack(values)
+            continue
+        frames = max(len(value) for value in values)
+        batch[name] = torch.stack([_pad(value, frames, repeat=name.startswith("motion")) for value in values])
+    return batch
+
+
+def _pad(value: Tensor, frames: int, repeat: bool) -> Tensor:
+    missing = frames - len(value)
+    last = value[-1:] if repeat else torch.zeros_like(value[-1:])
+    return torch.cat([value, last.expand(missing, -1)])
+
+
+def whole(value: int) -> Tensor:
+    """An integer as an int64 scalar tensor."""
+    return torch.tensor(value, dtype=torch.int64)
+
+
+def real(value: float) -> Tensor:
+    """A number as a float32 scalar tensor."""
+    return torch.tensor(value, dtype=torch.float32)
