@@ -67,7 +67,7 @@ def _base64(array: np.ndarray) -> str:
 def _head_data(rig: Rig) -> dict[str, Any]:
     mesh = drawing_mesh(rig)
     channels = []
-    for name, delta in zip(rig.channels, mesh.deltas):
+    for name, delta in zip(rig.channels, rig.deltas):
         steps = np.round(delta / QUANTISATION_METRES)
         if np.abs(steps).max() > np.iinfo(np.int16).max:
             raise UserError(f"Channel {name} of rig {rig.name} moves over 65 mm, more than a page can hold.")
@@ -84,14 +84,17 @@ def _head_data(rig: Rig) -> dict[str, Any]:
     centre = (face.min(axis=0) + face.max(axis=0)) / 2
     height = float(np.ptp(face[:, 1]))
     return {
-        "neutral": _base64(mesh.neutral),
-        "faces": _base64(mesh.faces.astype(np.uint16)),
+        "neutral": _base64(rig.neutral.astype(np.float32)),
+        "faces": _base64(rig.faces.astype(np.uint16)),
+        "drawn_faces": _base64(mesh.faces.astype(np.uint16)),
+        "parents": _base64(mesh.parents.astype(np.uint16)),
+        "bulge": _base64(mesh.bulge),
         "colours": _base64(mesh.colours),
         "channels": channels,
         "mouth_opening_mm": (1000 * rig.lip_gap_deltas.mean(axis=1)).round(4).tolist(),
         "camera": {
-            "target": (centre + [0, 0.06 * height, -0.2 * height]).tolist(),
-            "position": (centre + [0.25 * height, 0.12 * height, 4.1 * height]).tolist(),
+            "target": (centre + [0, -0.02 * height, -0.2 * height]).tolist(),
+            "position": (centre + [0.2 * height, 0.03 * height, 3.6 * height]).tolist(),
         },
     }
 

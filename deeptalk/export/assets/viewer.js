@@ -16,14 +16,17 @@
   const head = data.head;
   const neutral = new Float32Array(bytes(head.neutral));
   const faces = new Uint16Array(bytes(head.faces));
+  const drawnFaces = new Uint16Array(bytes(head.drawn_faces));
+  const parents = new Uint16Array(bytes(head.parents));
+  const bulge = new Float32Array(bytes(head.bulge));
   const colours = new Uint8Array(bytes(head.colours));
   const channels = head.channels.map((c) => ({
     name: c.name, index: new Uint16Array(bytes(c.index)), delta: new Int16Array(bytes(c.delta)), scale: c.scale,
   }));
   const openness = new Float32Array(head.mouth_opening_mm); // millimetres of mouth opening per unit of each channel
 
-  function deform(motion, frame, out) {
-    out.set(neutral);
+  function deform(motion, frame, out, normals) {
+    out.set(neutral); // the refining vertices behind are filled by refine()
     const width = channels.length, whole = Math.floor(frame), part = frame - whole;
     const last = motion.length / width - 1;
     const here = Math.min(whole, last) * width, next = Math.min(whole + 1, last) * width;
@@ -36,6 +39,36 @@
         out[v] += factor * delta[3 * k];
         out[v + 1] += factor * delta[3 * k + 1];
         out[v + 2] += factor * delta[3 * k + 2];
+      }
+    }
+    smoothNormals(out, normals);
+    refine(out, normals);
+  }
+
+  // Normals of the rig's own vertices, weighted by the area of the faces around them.
+  function smoothNormals(at, normals) {
+    normals.fill(0);
+    for (let f = 0; f < faces.length; f += 3) {
+      const a = 3 * faces[f], b = 3 * faces[f + 1], c = 3 * faces[f + 2];
+      const ux = at[b] - at[a], uy = at[b + 1] - at[a + 1], uz = at[b + 2] - at[a + 2];
+      const vx = at[c] - at[a], vy = at[c + 1] - at[a + 1], vz = at[c + 2] - at[a + 2];
+      const x = uy * vz - uz * vy, y = uz * vx - ux * vz, z = ux * vy - uy * vx;
+      for (const v of [a, b, c]) { normals[v] += x; normals[v + 1] += y; normals[v + 2] += z; }
+    }
+    for (let v = 0; v < neutral.length; v += 3) {
+      const length = Math.hypot(normals[v], normals[v + 1], normals[v + 2]) || 1;
+      normals[v] /= length; normals[v + 1] /= length; normals[v + 2] /= length;
+    }
+  }
+
+  // Refining vertices stand between their two parents, which come before them.
+  function refine(at, normals) {
+    const own = neutral.length;
+    for (let k = 0, v = own; k < parents.length; k += 2, v += 3) {
+      const a = 3 * parents[k], b = 3 * parents[k + 1];
+      for (let i = 0; i < 3; i++) {
+        at[v + i] = (at[a + i] + at[b + i]) / 2 + bulge[v - own + i];
+        normals[v + i] = (normals[a + i] + normals[b + i]) / 2;
       }
     }
   }
@@ -56,9 +89,11 @@
     fill.position.set(-1, 0.1, 0.7);
     scene.add(key, fill);
     const geometry = new THREE.BufferGeometry();
-    geometry.setAttribute("position", new THREE.BufferAttribute(new Float32Array(neutral), 3));
+    const size = neutral.length + (3 * parents.length) / 2;
+    geometry.setAttribute("position", new THREE.BufferAttribute(new Float32Array(size), 3));
+    geometry.setAttribute("normal", new THREE.BufferAttribute(new Float32Array(size), 3));
     geometry.setAttribute("color", new THREE.BufferAttribute(colours, 3, true));
-    geometry.setIndex(new THREE.BufferAttribute(faces, 1));
+    geometry.setIndex(new THREE.BufferAttribute(drawnFaces, 1));
     const material = new THREE.MeshStandardMaterial({ vertexColors: true, roughness: 0.62, metalness: 0 });
     const mesh = new THREE.Mesh(geometry, material);
     mesh.frustumCulled = false;
@@ -118,9 +153,9 @@
     const height = Math.round(cell * 1.18);
     scene.takes.forEach((take, i) => {
       const { scene: world, geometry } = heads[i];
-      deform(scene.motions[i], at, geometry.attributes.position.array);
-      geometry.attributes.position.needsUpdate = true;
-      geometry.computeVertexNormals();
+      const { position, normal } = geometry.attributes;
+      deform(scene.motions[i], at, position.array, normal.array);
+      position.needsUpdate = normal.needsUpdate = true;
       const x = (i % columns) * cell, y = (rows - 1 - Math.floor(i / columns)) * height;
       renderer.setViewport(x, y, cell, height);
       renderer.setScissor(x, y, cell, height);
