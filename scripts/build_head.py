@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from head_regions import find_regions, split_mouth_lining
+from head_regions import behind_loop, edge_loop, find_regions
 
 from deeptalk.errors import UserError
 from deeptalk.face.channels import CHANNELS
@@ -40,6 +40,9 @@ METRES_PER_UNIT = 0.1  # the source is in decimetres
 DELTA_STEP_METRES = 1e-4  # targets are written with three decimals of a decimetre, so int16 steps lose nothing
 # Inner-lip pairs (upper, lower vertex of the base mesh) where the lips first meet; left is the character's left, x > 0.
 LIP_PAIRS = {"centre": (520, 540), "left_5mm": (7268, 7279), "left_10mm": (7262, 7280)}
+# One edge each of the loops behind which the linings lie: along the meeting lips, along the inner rim of the left lids.
+LINING_EDGES = {"mouth_lining": (520, 7267), "eye_lining": (7748, 7747)}
+THROAT, EAR_LOBE = 783, 12027  # between them the face ends and the neck begins
 EAR_BOX_Y = (6.9, 7.7)  # heights in the source between which the widest points are the ears
 
 NOTICE = """The geometry in arkit_head.npz is CC0 1.0 Universal (public domain dedication, text in CC0.txt). It was
@@ -145,7 +148,6 @@ def build(files: dict[str, bytes], provenance: dict[str, object]) -> dict[str, n
     ear = adult[ids][np.argmax(np.where(ear_height, adult[ids, 0], -np.inf))]
     neutral = (adult[ids] - [0.0, ear[1], ear[2]]) * METRES_PER_UNIT
     faces = triangulate(neutral, quads)
-    face_part = np.repeat(quad_part, 2)
 
     units = [parse_target(files[f"data/faceunits01/targets/faceunits/{name}.target"], len(base)) for name in CHANNELS]
     steps = np.rint(np.stack(units)[:, ids] * METRES_PER_UNIT / DELTA_STEP_METRES).astype(np.int16)
@@ -155,14 +157,20 @@ def build(files: dict[str, bytes], provenance: dict[str, object]) -> dict[str, n
     pairs = {name: [number[index] for index in pair] for name, pair in LIP_PAIRS.items()}
     for name in [name for name in pairs if name.startswith("left")]:
         pairs[name.replace("left", "right")] = [int(twin[index]) for index in pairs[name]]
-    part_names = [*PARTS, "mouth_lining"]
-    ring, lining = split_mouth_lining(neutral, faces[face_part == 0], *pairs["centre"])
-    face_part[(face_part == 0) & lining[faces].any(axis=1)] = len(PARTS)
+    part_names = [*PARTS, *LINING_EDGES]
+    skin = quads[quad_part == 0]
+    edges = {name: [number[index] for index in edge] for name, edge in LINING_EDGES.items()}
+    lip_contact = edge_loop(skin, *edges["mouth_lining"])
+    lids = [edge_loop(skin, *edge) for edge in (edges["eye_lining"], twin[edges["eye_lining"]])]
+    for name, loops in (("mouth_lining", [lip_contact]), ("eye_lining", lids)):
+        for loop in loops:
+            lining = behind_loop(skin, loop, len(ids))
+            quad_part[(quad_part == 0) & lining[quads].any(axis=1)] = part_names.index(name)
     vertex_part = np.zeros(len(ids), dtype=np.uint8)
-    for part in range(len(part_names)):
-        vertex_part[faces[face_part == part]] = part
-    vertex_part[ring] = 0
-    regions = find_regions(neutral, faces[face_part == 0], deltas, CHANNELS, ring)
+    for part in reversed(range(len(part_names))):  # vertices on the loops are skin
+        vertex_part[quads[quad_part == part]] = part
+    jaw_line = (number[THROAT], number[EAR_LOBE])
+    regions = find_regions(neutral, quads[quad_part == 0], deltas, CHANNELS, lip_contact, jaw_line)
     return {
         "neutral": neutral.astype(np.float32),
         "faces": faces.astype(np.uint16),
@@ -173,7 +181,7 @@ def build(files: dict[str, bytes], provenance: dict[str, object]) -> dict[str, n
         "delta_step_metres": np.array(DELTA_STEP_METRES),
         "part_names": np.array(part_names),
         "vertex_part": vertex_part,
-        "face_part": face_part.astype(np.uint8),
+        "face_part": np.repeat(quad_part, 2).astype(np.uint8),
         "lip_pair_names": np.array(list(pairs)),
         "lip_pairs": np.array(list(pairs.values()), dtype=np.uint16),
         **{f"region_{name}": indices.astype(np.uint16) for name, indices in regions.items()},

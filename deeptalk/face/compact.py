@@ -41,10 +41,8 @@ def compact_vertices(rig: LinearRig, region_weights: Mapping[str, float]) -> Com
         region_weights: region name -> weight of its vertices, at least 0 and not all 0.
 
     Raises:
-        UserError: unknown region, negative or non-finite weight, no weight at all, or a rig that is not linear.
+        UserError: unknown region, negative or non-finite weight, or no weight at all.
     """
-    if not isinstance(rig, LinearRig):
-        raise UserError(f"Compact vertices need a linear rig; {type(rig).__name__} is not one. Use its vertices.")
     vertex_weight = np.zeros(len(rig.neutral))
     for name, weight in region_weights.items():
         if not (np.isfinite(weight) and weight >= 0):

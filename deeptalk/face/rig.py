@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from deeptalk.errors import UserError
 
 
+@runtime_checkable
 class Rig(Protocol):
     """Names the channels of a motion and turns them into vertices.
 
@@ -124,6 +125,8 @@ class LinearRig:
         """Offset (value,) and matrix (channel, value) on the device and in the precision of the motion."""
         if motion.shape[-1] != len(self.channels):
             raise UserError(_channel_count_text(motion.shape[-1], self, "The motion"))
+        if not motion.is_floating_point():  # whole numbers would round the deltas to zero
+            raise UserError(f"The motion holds {motion.dtype}; expected floating-point channel values.")
         key = (kind, region, motion.device, motion.dtype)
         if key not in self._tensors:
             neutral, deltas = self.lip_gap_neutral, self.lip_gap_deltas
