@@ -44,7 +44,7 @@ class GeneralizedPooling(nn.Module):
         counts, row = torch.unique(lengths, return_inverse=True)
         weights = self.rank_weights(counts.tolist())[row]
         weights = nn.functional.pad(weights, (0, frames - weights.shape[1]))
-        return torch.einsum("bt,btc->bc", weights, ordered)
+        return (weights[..., None] * ordered).sum(dim=1)  # not a product of matrices, which autocast would round
 
 
 class MeanPooling(nn.Module):

@@ -24,6 +24,7 @@ def save_folder(folder: str | Path, config: dict[str, Any], state: dict[str, Ten
     try:
         (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary / WEIGHTS_FILE)
+        os.chmod(temporary / WEIGHTS_FILE, 0o644)  # safetensors writes for the owner alone
         os.chmod(temporary, 0o755)
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
