@@ -2,9 +2,9 @@
 
     python scripts/measure_prosody_statistics.py shared/data
 
-reads `nvidia_a2f_emotional_audio` (Apache-2.0: Claire, Mark) and `facegood_zh_blendshapes` (MIT: one actor) in the given
-folder and writes deeptalk/speech/assets/population_statistics.json. Prosody counts voiced frames, log-mel all frames.
-Speakers weigh the same however much of them there is; the spread is that within and between them together.
+reads `nvidia_a2f_emotional_audio` (Apache-2.0: Claire, Mark) and `facegood_zh_blendshapes` (MIT: one actor) in the
+given folder and writes deeptalk/speech/assets/population_statistics.json. Prosody counts voiced frames, log-mel all
+frames. Speakers weigh the same however much of them there is; the spread is that within and between them together.
 """
 
 import sys
@@ -34,6 +34,11 @@ def mean_and_std(speakers: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tens
     return mean, (squares.mean(dim=0) - mean.square()).sqrt()
 
 
+def rounded(values: torch.Tensor) -> list[float]:
+    """Return numbers that read well in JSON."""
+    return [round(value, 4) for value in values.tolist()]
+
+
 def main(data: Path) -> None:
     """Measure and write."""
     prosody, logmel, sources = [], [], {}
@@ -52,7 +57,6 @@ def main(data: Path) -> None:
         }
     mean, std = mean_and_std(prosody)
     mel_mean, mel_std = mean_and_std(logmel)
-    rounded = lambda values: [round(value, 4) for value in values.tolist()]  # noqa: E731
     write_json(
         OUTPUT,
         {

@@ -43,12 +43,15 @@ class SpeechEncoder(nn.Module):
         `sample_lengths` says how much of each row is real, what lies beyond is ignored. Returns the features, zero in
         padding frames, and the frames of each clip. Raises UserError where a length does not fit its row.
         """
-        if len(sample_lengths) == 0 or int(sample_lengths.min()) < 1 or int(sample_lengths.max()) > waveforms.shape[1]:
+        rows, size = waveforms.shape
+        fits = len(sample_lengths) == rows > 0 and 1 <= int(sample_lengths.min()) <= int(sample_lengths.max()) <= size
+        if not fits:
             raise UserError(
                 f"The sample lengths {sample_lengths.tolist()} do not fit waveforms of shape {tuple(waveforms.shape)}; "
                 "expected one length from 1 to the row's size for each of at least one row."
             )
-        real = length_mask(sample_lengths, waveforms.shape[1])
+        sample_lengths = sample_lengths.to(waveforms.device)
+        real = length_mask(sample_lengths, size)
         waveforms = torch.where(real, waveforms, torch.zeros_like(waveforms)).float()  # NaN in the padding goes too
         frame_lengths = frame_counts(sample_lengths, self.frame_rate)
         return self.encode(waveforms, sample_lengths, frame_lengths), frame_lengths

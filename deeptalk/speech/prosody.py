@@ -6,6 +6,7 @@ Why never normalised per clip: how high and loud a clip is as a whole is most of
 """
 
 import functools
+import importlib.metadata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ NORMALISED = (LOG_F0, LEVEL, TILT)
 
 LOWEST_F0_HZ, HIGHEST_F0_HZ = 55.0, 800.0
 VOICED = 0.5  # the detector's confidence is calibrated so
-QUIETEST_DB = -70.0  # level below which a frame counts as silence
+# Lower levels count as this one: how far below speech a pause lies is the recording, not the voice.
+QUIETEST_DB = -60.0
 
 SPECTRUM_RATE = 100.0
 HOP_SAMPLES = 160
@@ -87,8 +89,9 @@ class ProsodyEncoder(SpeechEncoder):
             self.mean[channel] = frames[:, channel].mean()
 
     def identity(self) -> dict:
-        """Return the name and the normalisation."""
-        return {"name": self.name, "mean": self.mean.tolist(), "std": self.std.tolist()}
+        """Return the name, the normalisation and the version of the pitch detector."""
+        detector = importlib.metadata.version("swift-f0")
+        return {"name": self.name, "mean": self.mean.tolist(), "std": self.std.tolist(), "swift-f0": detector}
 
 
 def prosody(

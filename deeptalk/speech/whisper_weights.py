@@ -23,6 +23,8 @@ ALTERNATIVES = (
     "give source= a folder with Whisper in transformers' format (config.json, model.safetensors) or a hub name such as "
     "openai/whisper-tiny.en, or use the encoder logmel+prosody, which needs no weights"
 )
+# Whole models, models without a language head, and encoders alone are saved with different prefixes.
+ENCODER_WEIGHT = r"(?:model\.)?(?:encoder\.)?((?:conv[12]|embed_positions|layers|layer_norm)\..*)"
 HUB_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
 
 
@@ -74,9 +76,7 @@ def _from_folder(folder: Path) -> WhisperNetwork:
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 (not a dict)
-                    match = re.fullmatch(
-                        r"(?:model\.)?(?:encoder\.)?((?:conv|embed_positions|layers|layer_norm).*)", name
-                    )
+                    match = re.fullmatch(ENCODER_WEIGHT, name)
                     if match:
                         tensors[match[1]] = file.get_tensor(name).float()
         except (SafetensorError, OSError) as error:
