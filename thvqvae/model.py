@@ -259,10 +259,8 @@ class THVQVAE(nn.Module):
             ("Top", codes.top, self.config.top_codes),
             ("Bottom", codes.bottom, self.config.bottom_codes),
         ):
-            if int(indices.min()) < lowest or int(indices.max()) >= size:
-                hint = "; codes at padding (-1) need lengths" if lengths is None else ""
-                raise ValueError(
-                    f"{level} codes run from {int(indices.min())} to {int(indices.max())}; expected 0 to "
-                    f"{size - 1}{hint}."
-                )
+            smallest, largest = int(indices.min()), int(indices.max())
+            if smallest < lowest or largest >= size:
+                hint = "; codes at padding (-1) need lengths" if smallest == -1 else ""
+                raise ValueError(f"{level} codes run from {smallest} to {largest}; expected 0 to {size - 1}{hint}.")
         return frames

@@ -206,10 +206,10 @@ class EMAQuantizer(nn.Module):
         number = dead.sum()
         if int(number) == 0:
             return number
-        generator = self._generator(int(self.updates))
         # A draw for every code, so that all processes draw alike; the first process' latents serve all.
-        picks = torch.multinomial(weight.cpu(), self.codes, replacement=True, generator=generator)
-        candidates = latents[picks.to(latents.device)]
+        real = latents[weight > 0]
+        picks = torch.randint(len(real), (self.codes,), generator=self._generator(int(self.updates)))
+        candidates = real[picks.to(latents.device)]
         _take_from_first_process(candidates)
         self.codebook.copy_(torch.where(dead[:, None], candidates, self.codebook))
         self.ema_count.copy_(torch.where(dead, even_share, self.ema_count))

@@ -1,4 +1,4 @@
-"""Distance biases equal those of the authors' code (`thvqvae_attention_bias.safetensors`, from the talker's goldens)."""
+"""Distance biases equal those of the authors' code (fixture cut from the talker's goldens)."""
 
 from pathlib import Path
 
