@@ -41,7 +41,7 @@ def load_waveform(path: str | Path) -> Waveform:
         with soundfile.SoundFile(path) as file:
             rate, promised, container = file.samplerate, file.frames, file.format
             samples = file.read(dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:  # TypeError: headerless .raw
         raise UserError(
             f"{path} is not audio that can be read ({_reason(error)}). Expected WAV, FLAC, OGG, MP3 or AIFF; "
             "convert other formats first, for example with ffmpeg -i INPUT OUTPUT.wav."

@@ -98,6 +98,12 @@ def test_bad_files_are_told_apart(tmp_path, kind):
     assert "\n" not in str(error.value)
 
 
+def test_a_headerless_file_is_said_so(tmp_path):
+    (tmp_path / "speech.raw").write_bytes(bytes(3200))
+    with pytest.raises(UserError, match="not audio that can be read"):
+        load_waveform(tmp_path / "speech.raw")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_is_said_so(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(100), 16000)
