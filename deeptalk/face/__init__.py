@@ -3,7 +3,7 @@
 from deeptalk.face.arkit import load_rig
 from deeptalk.face.channels import BLINK_AND_GAZE, CHANNELS, mirrored_channel, pascal_case
 from deeptalk.face.compact import CompactVertices, compact_vertices
-from deeptalk.face.mesh import vertex_normals
+from deeptalk.face.mesh import vertex_normals, weld_map
 from deeptalk.face.rig import LinearRig, Rig, check_motion
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "mirrored_channel",
     "pascal_case",
     "vertex_normals",
+    "weld_map",
 ]

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from deeptalk.errors import UserError
-from deeptalk.face import BLINK_AND_GAZE, CHANNELS, load_rig, mirrored_channel, pascal_case, vertex_normals
+from deeptalk.face import BLINK_AND_GAZE, CHANNELS, load_rig, mirrored_channel, pascal_case, vertex_normals, weld_map
 from deeptalk.face.arkit import ASSET, read_arkit_head
-from deeptalk.face.mesh import weld_map
 
 ROOT = Path(__file__).parents[2]
 
