@@ -52,9 +52,11 @@ def _rig(arrays: dict[str, np.ndarray]) -> LinearRig:
     )
 
 
-@functools.cache
+_shared_arkit_head = functools.cache(read_arkit_head)
+
+
 def load_rig(name: str = "arkit") -> LinearRig:
-    """The rig of that name, read once; raises UserError for an unknown one."""
+    """The rig of that name, read once and shared; raises UserError for an unknown one."""
     if name != "arkit":
         raise UserError(f"There is no rig {name!r}; the rigs are: arkit.")
-    return read_arkit_head()
+    return _shared_arkit_head()
