@@ -41,7 +41,7 @@ _JAW_OPEN = CHANNELS.index("jawOpen")
 
 SPEAKING_SHARE, SPEAKING_JAW_SHARE = 0.72, 0.30
 """What speech leaves of the emotion in the mouth, and of its jaw drop, so that words stay readable."""
-ROUNDED_SHARE = 0.45
+ROUNDED_SHARE = 0.55
 """What fully rounded lips leave of smile, stretch and dimple."""
 
 

@@ -17,7 +17,7 @@ ACTION_UNITS: dict[str, dict[str, float]] = {
     "AU6": dict(cheekSquint=0.85, eyeSquint=0.20),  # cheek raiser
     "AU7": dict(eyeSquint=0.85),  # lid tightener
     "AU9": dict(noseSneer=0.85, browDown=0.10),  # nose wrinkler
-    "AU10": dict(mouthUpperUp=0.60, noseSneer=0.15),  # upper lip raiser
+    "AU10": dict(mouthUpperUp=0.70, noseSneer=0.15),  # upper lip raiser
     "AU12": dict(mouthSmile=0.75),  # lip corner puller; creases the head's cheek above 0.8
     "AU14": dict(mouthDimple=0.80),  # dimpler
     "AU15": dict(mouthFrown=0.80),  # lip corner depressor
@@ -25,7 +25,7 @@ ACTION_UNITS: dict[str, dict[str, float]] = {
     "AU17": dict(mouthShrugLower=0.55),  # chin raiser
     "AU20": dict(mouthStretch=0.80),  # lip stretcher
     "AU24": dict(mouthPress=0.75, mouthRollLower=0.10, mouthRollUpper=0.10),  # lip presser
-    "AU26": dict(jawOpen=0.22),  # jaw drop
+    "AU26": dict(jawOpen=0.28),  # jaw drop
     "AU29": dict(jawForward=0.50),  # jaw thrust
     "AU34": dict(cheekPuff=0.50),  # puff
 }

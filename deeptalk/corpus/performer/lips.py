@@ -27,18 +27,15 @@ CONTACT_GAPS: dict[str, float] = {
 CLOSURE_PHONES = ("P", "B", "M")
 RAMP_SECONDS = 0.045
 
-OPENERS = [
-    index
-    for name in ("mouthUpperUp", "mouthLowerDown", "mouthFunnel", "mouthShrugUpper", "jawForward")
-    for index in channel_indices(name)
-]
-"""Channels that part the lips, damped while they touch."""
-CLOSED_SHARE = 0.12
-"""What is left of an opener while the lips touch."""
-BENDERS = [index for name in ("mouthPress", "mouthShrugLower", "mouthSmile") for index in channel_indices(name)]
-"""Channels that bend the line between the lips, so that its middle and its sides cannot all touch."""
-BENT_SHARE = 0.6
+TOUCHING_SHARES: dict[str, float] = {
+    **dict.fromkeys(("mouthUpperUp", "mouthLowerDown", "mouthFunnel", "mouthShrugUpper", "jawForward"), 0.12),
+    **dict(mouthPress=0.6, mouthShrugLower=0.6, mouthSmile=0.85),
+}
+"""What is left of a channel while the lips touch: the first five part them, the others bend the line between them."""
 
+_SHARES = np.ones(len(CHANNELS))
+for _name, _share in TOUCHING_SHARES.items():
+    _SHARES[list(channel_indices(_name))] = _share
 _JAW_OPEN, _MOUTH_CLOSE = CHANNELS.index("jawOpen"), CHANNELS.index("mouthClose")
 
 
@@ -75,9 +72,7 @@ def contacts(phones: Sequence[Phone], times: np.ndarray) -> Contacts:
 
 def touch(pose: np.ndarray, wanted: Contacts, rig: LinearRig) -> np.ndarray:
     """The pose (control, channel) with every contact made and no lips through each other."""
-    touched = pose.copy()
-    touched[:, OPENERS] *= (1.0 - (1.0 - CLOSED_SHARE) * wanted.weight)[:, None]
-    touched[:, BENDERS] *= (1.0 - (1.0 - BENT_SHARE) * wanted.weight)[:, None]
+    touched = pose * (1.0 - wanted.weight[:, None] * (1.0 - _SHARES))
     gap = middle_gap(touched, rig)
     goal = np.maximum((1.0 - wanted.weight) * gap + wanted.weight * wanted.gap, LEAST_GAP_METRES)
     for _ in range(2):  # the slopes of the pairs differ by a quarter: the second step takes the rest
