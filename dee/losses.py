@@ -79,13 +79,14 @@ def vib_loss(embedding: GaussianEmbedding) -> Float[Tensor, ""]:
     return -0.5 * (1 + s - embedding.mean.square() - s.exp()).mean()
 
 
-def coverage_loss(speech: GaussianEmbedding, draw: Float[Tensor, "batch embedding"]) -> Float[Tensor, ""]:
-    """Negative log-likelihood (nats a channel) of each motion's draw under its own speech's Gaussian.
+def coverage_loss(speech: GaussianEmbedding, motion: GaussianEmbedding) -> Float[Tensor, ""]:
+    """Expected negative log-likelihood (nats a channel) of a draw of each motion under its own speech's Gaussian.
 
-    Not in the paper. In the matching loss a variance only adds distance, so nothing there makes the speech Gaussian
-    as wide as the performances of that speech really scatter, and drawing from it would not reach them. Here the
-    variance is fitted to that scatter.
+    Not in the paper. In the matching loss a variance only adds distance, so nothing there holds the speech Gaussian
+    as wide as the performances of that speech really scatter. Here its log-variance is fitted to that scatter (the
+    motions' own variance included, as a talker may be trained on their draws); means and the motion side get no
+    gradient, for one that could shrink the scatter itself makes the embedding collapse.
     """
-    residual = (draw - speech.mean).square()
+    scatter = (motion.mean - speech.mean).square().detach() + motion.log_variance.detach().exp()
     s = speech.log_variance
-    return 0.5 * (residual * (-s).exp() + s + math.log(2 * math.pi)).mean()
+    return 0.5 * (scatter * (-s).exp() + s + math.log(2 * math.pi)).mean()

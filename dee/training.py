@@ -38,7 +38,7 @@ class DEETrainingConfig:
     pseudo_positive_weight: float = 0.0
     """Weight of the loss with pairs that fit as well as the true one counted as matches (PCME++ uses 0.1)."""
     coverage_weight: float = 0.1
-    """Weight of the likelihood of the motion under its speech's Gaussian, not in the paper (0 leaves it out)."""
+    """Weight of the likelihood of motion draws under their speech's Gaussian, not in the paper (0 leaves it out)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.final_learning_rate <= self.learning_rate:
@@ -83,7 +83,7 @@ class DEETraining(pl.LightningModule):
             terms = {
                 "match": match_loss(logits, targets),
                 "vib": vib_loss(motion) + vib_loss(speech),
-                "coverage": coverage_loss(speech, motion.mean.detach()),
+                "coverage": coverage_loss(speech, motion),
             }
             loss = terms["match"] + weights.vib_weight * terms["vib"]
             if weights.coverage_weight:

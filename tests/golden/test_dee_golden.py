@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dee.encoders import ClipEncoder
 from dee.gaussian import GaussianEmbedding
 from dee.losses import (
     MatchLogits,
@@ -18,9 +19,11 @@ from dee.losses import (
     vib_loss,
 )
 from dee.pooling import GeneralizedPooling
+from dee.released import RELEASED_CONFIG, released_encoder_state, released_match_state
 
 HERE = Path(__file__).parent / "dee"
 SHARED = Path(__file__).parents[3] / "shared" / "goldens" / "dee"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/goldens/dee")
 CASES = json.loads((HERE / "sampled_distance.json").read_text())
 
 
@@ -94,7 +97,7 @@ def test_distance_in_float32():
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/goldens/dee")
+@needs_shared
 def test_every_case_of_the_full_fixture():
     golden = load_file(SHARED / "csd.safetensors")
     cases = json.loads((SHARED / "csd_meta.json").read_text())["cases"]
@@ -104,3 +107,46 @@ def test_every_case_of_the_full_fixture():
             check_loss(golden, case, settings, tolerance=1e-6)
             checked += 1
     assert checked == 13
+
+
+@pytest.fixture(scope="module")
+def released():
+    """Weights of the released layout from the pool recipe (README of the goldens), without emotion2vec."""
+    pool = load_file(SHARED / "pool.safetensors")["pool"]
+    recipe = json.loads((SHARED / "weight_recipe.json").read_text())["tensors"]
+    state = {}
+    for key, entry in recipe.items():
+        if entry["kind"] == "pool" and "embedding_model" not in key:
+            shape = torch.Size(entry["shape"])
+            places = (torch.arange(shape.numel()) + entry["offset"]) % len(pool)
+            state[key] = (entry["shift"] + 2.0 ** entry["scale_log2"] * pool[places].float()).reshape(shape)
+    return state
+
+
+@pytest.mark.shared
+@needs_shared
+@pytest.mark.parametrize(("side", "prefix"), [("motion", "exp"), ("motion", "exp_T25"), ("speech", "aud")])
+def test_encoder_of_the_released_layout(released, side, prefix):
+    config = RELEASED_CONFIG.motion_encoder if side == "motion" else RELEASED_CONFIG.speech_encoder
+    channels = RELEASED_CONFIG.motion_channels if side == "motion" else RELEASED_CONFIG.speech_features
+    encoder = ClipEncoder(config, channels, RELEASED_CONFIG.embedding_size, 0.0).eval()
+    encoder.load_state_dict(released_encoder_state(released, side))  # strict: every key is mapped
+    golden = load_file(SHARED / "io.safetensors")
+    values = golden[f"{prefix}.input"]
+    with torch.no_grad():
+        lengths = torch.full((len(values),), values.shape[1])
+        embedding = encoder(values, lengths)
+        if f"{prefix}.features" in golden:
+            torch.testing.assert_close(
+                encoder.hidden(values, lengths), golden[f"{prefix}.features"], rtol=1e-4, atol=1e-4
+            )
+    torch.testing.assert_close(embedding.mean, golden[f"{prefix}.mean"], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(embedding.log_variance, golden[f"{prefix}.logvar"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.shared
+@needs_shared
+def test_matching_parameters_of_the_released_layout(released):
+    match = MatchLogits()
+    match.load_state_dict(released_match_state(released))
+    assert match.scale.item() == released["criterion.negative_scale"].item()

@@ -47,7 +47,7 @@ def test_intensity_moves_along_the_great_circle(fitted):
         assert angles.max() < 0.08
         torch.testing.assert_close(points.norm(dim=-1), torch.ones(5))
     neutral = fitted(torch.zeros(5, dtype=torch.long), intensity).mean
-    assert torch.equal(neutral, neutral[:1].expand(5, -1))
+    torch.testing.assert_close(neutral, neutral[:1].expand(5, -1))
     torch.testing.assert_close(fitted(torch.tensor([1]), torch.tensor([0.0])).mean, neutral[:1])
 
 
