@@ -1,6 +1,5 @@
 """Building a performer corpus: speech in, and for each piece of it several performances from a known distribution."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from deeptalk.corpus.format import INT16_SCALE, Corpus
-from deeptalk.corpus.performer import AffectCode, Performance, SpeechEvent
+from deeptalk.corpus.performer import AffectCode, Given, Performance, Performer, SpeechEvent
 from deeptalk.corpus.rows import SpeechRow
 from deeptalk.corpus.sentences import demo_events, synthesised_events
 from deeptalk.corpus.writer import CorpusWriter, quantise
@@ -20,6 +19,15 @@ from deeptalk.face import load_rig
 
 REFERENCE_SPLIT = "test"
 """The split that gets reference draws instead of performances to train on."""
+
+_SOURCES = {
+    "demo": ("the vendored demo speech", "CC0-1.0"),
+    "synthesis": (
+        "speech synthesised by hibari-tts (Apache-2.0)",
+        "That of the sentences (the demo's are CC0-1.0); motion CC0-1.0.",
+    ),
+}
+"""Provenance and licence of each kind of speech."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,11 @@ class Performs(Protocol):
         self,
         event: SpeechEvent,
         k: int,
-        given: Literal["speech", "speech+label+speaker"] = "speech",
+        given: Given = "speech",
         seed: int = 0,
         like: Performance | None = None,
     ) -> list[Performance]:
-        """Draw k performances of a piece of speech; the i-th depends on the seed and i, not on k."""
+        """Draw k performances of a piece of speech; the i-th depends on (event, seed, i), not on k."""
 
 
 def build_corpus(
@@ -83,9 +91,9 @@ def build_corpus(
 ) -> Corpus:
     """Build a corpus in the folder `out` and open it.
 
-    A performance depends on (config.seed, its speech's name, its place) only, so a smaller corpus is part of a larger
-    one. Test speech gets `reference_draws` performances given the speech, then as many that share the label and the
-    speaker of the first, which is the target where a metric needs one.
+    A performance depends on (its speech, config.seed, its place) only, so a smaller corpus is part of a larger one, and
+    `corpus.event(index)` and that seed draw it again. Test speech gets `reference_draws` performances given the speech,
+    then as many that share the label and the speaker of the first, which is the target where a metric needs one.
 
     Args:
         out: folder to write; it appears when all is done.
@@ -97,17 +105,14 @@ def build_corpus(
 
     Raises UserError where speakers or sentences of one split occur in another, or `out` cannot be written.
     """
-    if performer is None:
-        from deeptalk.corpus.performer import Performer
-
-        performer = Performer(load_rig("arkit"))
+    performer = performer or Performer(load_rig("arkit"))
     chosen = _limited(events if events is not None else _events(config, progress), config.max_clips_per_split)
     _check_held_out(chosen)
-    source = "own speech" if events is not None else f"{config.speech} speech"
+    spoken, license = _SOURCES[config.speech] if events is None else ("speech handed in", "That of the speech.")
     writer = CorpusWriter(
         out,
-        provenance=f"Performed by the deeptalk performer {performer.version} to {source} of hibari-tts or as given.",
-        license="CC0-1.0" if events is None and not config.sentences else "That of the speech; the motion is CC0-1.0.",
+        provenance=f"Motion drawn by the deeptalk performer, version {performer.version}, to {spoken}.",
+        license=license,
         performer={"version": performer.version},
         config=asdict(config),
         overwrite=overwrite,
@@ -178,13 +183,14 @@ def _add(writer: CorpusWriter, name: str, event: SpeechEvent, performer: Perform
         phones=event.phones,
         affect=asdict(event.affect) if event.affect else None,
     )
-    seed = performance_seed(config.seed, name)
     counts = {"train": config.train_performances, REFERENCE_SPLIT: config.reference_draws}
-    draws = performer.performances(heard, counts.get(event.split, config.val_performances), given="speech", seed=seed)
+    draws = performer.performances(
+        heard, counts.get(event.split, config.val_performances), given="speech", seed=config.seed
+    )
     _add_draws(writer, name, speech, "speech", draws)
     if event.split == REFERENCE_SPLIT:
-        given: Literal["speech+label+speaker"] = "speech+label+speaker"
-        same = performer.performances(heard, config.reference_draws, given=given, seed=seed, like=draws[0])
+        given: Given = "speech+label+speaker"
+        same = performer.performances(heard, config.reference_draws, given=given, seed=config.seed, like=draws[0])
         _add_draws(writer, name, speech, given, same)
 
 
@@ -200,11 +206,6 @@ def _add_draws(writer: CorpusWriter, name: str, speech: int, given: str, draws: 
             given=given,
             style=dict(drawn.style),
         )
-
-
-def performance_seed(seed: int, speech_id: str) -> int:
-    """Seed of the performances of one piece of speech: a function of the corpus's seed and the name of the speech."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{speech_id}".encode()).digest()[:4], "big")
 
 
 def event_of_row(row: SpeechRow, samples: np.ndarray) -> SpeechEvent:

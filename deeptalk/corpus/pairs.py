@@ -76,25 +76,35 @@ def phone_time_map(
 ) -> TimeMap | None:
     """Map the time of a target recording to that of a source recording of the same words.
 
-    The knots are both boundaries of every phone common to the two in order, and the ends of the recordings. Returns
-    None where less than `min_common` of the phones of either recording are common.
+    The knots are the middles of the phones common to the two in order, the boundaries at which two common phones meet
+    in both, and the ends of the recordings; phones that only one has are stretched or squeezed between the middles
+    around them. Returns None where less than `min_common` of the phones of either recording are common.
     """
-    symbols = [phone.symbol for phone in target], [phone.symbol for phone in source]
-    if symbols[0] == symbols[1]:
-        matches = list(zip(target, source))
-    else:
-        blocks = SequenceMatcher(None, *symbols, autojunk=False).get_matching_blocks()
-        matches = [(target[block.a + k], source[block.b + k]) for block in blocks for k in range(block.size)]
-    if not matches or len(matches) < min_common * max(len(target), len(source)):
+    places = _common_places([phone.symbol for phone in target], [phone.symbol for phone in source])
+    if not places or len(places) < min_common * max(len(target), len(source)):
         return None
     knots = [(0.0, 0.0)]
-    for here, there in matches:
-        knots += [(here.start_seconds, there.start_seconds), (here.end_seconds, there.end_seconds)]
+    before = (-1, -1)
+    for here, there in places:
+        if (here - 1, there - 1) == before:
+            knots.append((target[here].start_seconds, source[there].start_seconds))
+        knots.append((target[here].middle_seconds, source[there].middle_seconds))
+        before = here, there
+    if before == (len(target) - 1, len(source) - 1):
+        knots.append((target[-1].end_seconds, source[-1].end_seconds))
     knots.append((target_seconds, source_seconds))
-    # Neighbours share boundaries: np.interp wants each target time once, and times never run backwards.
+    # np.interp wants each target time once (the first phone starts where the clip does), and no time runs backwards.
     times = np.maximum.accumulate(np.array(knots), axis=0)
     keep = np.concatenate([[True], np.diff(times[:, 0]) > 1e-9])
     return TimeMap(times[keep, 0], times[keep, 1])
+
+
+def _common_places(target: list[str], source: list[str]) -> list[tuple[int, int]]:
+    """Places in both of the symbols that two sequences have in common, in order."""
+    if target == source:
+        return [(place, place) for place in range(len(target))]
+    blocks = SequenceMatcher(None, target, source, autojunk=False).get_matching_blocks()
+    return [(block.a + k, block.b + k) for block in blocks for k in range(block.size)]
 
 
 def align_motion(

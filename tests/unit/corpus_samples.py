@@ -39,8 +39,8 @@ def add_clip(writer: CorpusWriter, speaker: str, sentence: str, emotion: int, sp
     """One piece of speech with `takes` performances: the last acts another emotion than the label says."""
     phones = phones_of(sentence, emotion)
     samples = round(phones[-1].end_seconds * 16000)
-    generator = np.random.default_rng([emotion, samples])
     name = f"{speaker}-{sentence}-{emotion}"
+    generator = np.random.default_rng(list(name.encode()))
     speech = writer.add_speech(
         name,
         (generator.standard_normal(samples) * 0.1).astype(np.float32),
