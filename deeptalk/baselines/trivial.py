@@ -71,9 +71,13 @@ class NearestNeighbour:
 
     @classmethod
     def from_corpus(cls, corpus: "Corpus", store: "FeatureStore", split: str = "train") -> "NearestNeighbour":
-        """Learn from the first performance of each piece of speech of a split."""
-        pairs = [(store.get(i), corpus.motion(corpus.performances_of(i)[0])) for i in corpus.speech_in(split)]
-        return cls([np.asarray(features) for features, _ in pairs], [motion for _, motion in pairs])
+        """Learn from the first performance of each piece of speech of a split that has any.
+
+        Raises UserError where none has.
+        """
+        own = {index: corpus.performances_of(index) for index in corpus.speech_in(split)}
+        pairs = [(np.asarray(store.get(i)), corpus.motion(found[0])) for i, found in own.items() if found]
+        return cls([features for features, _ in pairs], [motion for _, motion in pairs])
 
     def nearest(self, features: Float[np.ndarray, "frame feature"]) -> int:
         """Index of the training clip most alike; the first of equals."""

@@ -23,14 +23,14 @@ def maximum_vertex_error(
     With lip vertices this is LVE, with eye and forehead vertices EVE, as EmoTalk's text defines them (section 4.2).
     Vertices in metres; leading axes broadcast.
     """
-    return MILLIMETRES * _distances(predicted, reference).amax(dim=-1).mean(dim=-1)
+    return MILLIMETRES * _squared_distances(predicted, reference).amax(dim=-1).sqrt().mean(dim=-1)
 
 
 def maximum_squared_vertex_error(
     predicted: Float[Tensor, "*batch frame vertex 3"], reference: Float[Tensor, "*other reference_frame vertex 3"]
 ) -> Float[Tensor, "*any"]:
     """Mean over frames of the largest squared vertex distance, mm^2: what CodeTalker's script (in m^2) calls LVE."""
-    return MILLIMETRES**2 * _distances(predicted, reference).square().amax(dim=-1).mean(dim=-1)
+    return MILLIMETRES**2 * _squared_distances(predicted, reference).amax(dim=-1).mean(dim=-1)
 
 
 def dynamics_deviation(
@@ -105,9 +105,10 @@ def _mean_of_pairs(distances: Tensor, name: str) -> float:
     return float(distances.sum() / (takes * (takes - 1)))
 
 
-def _distances(predicted: Tensor, reference: Tensor) -> Tensor:
+def _squared_distances(predicted: Tensor, reference: Tensor) -> Tensor:
     _check_frames(predicted.shape[-3], reference.shape[-3])
-    return torch.linalg.vector_norm(predicted - reference, dim=-1)
+    x, y, z = (predicted - reference).unbind(dim=-1)  # three times as fast as a sum over the last axis
+    return x * x + y * y + z * z
 
 
 def _check_frames(predicted: int, reference: int) -> None:

@@ -1,0 +1,148 @@
+"""A benchmark's result: per-clip values kept, intervals over clips, as terminal table, JSON and Markdown."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from deeptalk.benchmark.measures import METRICS
+from deeptalk.benchmark.statistics import Interval
+from deeptalk.files import write_json, write_text
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One system's results."""
+
+    system: str
+    values: dict[str, np.ndarray]
+    """Metric -> (clip,) values; NaN where a metric does not apply."""
+    intervals: dict[str, Interval]
+    """Metric -> mean over clips and its interval."""
+    differences: dict[str, Interval] = field(default_factory=dict)
+    """Metric -> mean per-clip difference to the row compared with; empty for that row, or where none is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Rows in the order of the systems, the clips they were measured on, and how."""
+
+    rows: list[Row]
+    clips: list[str]
+    """Speech ids, in the order of the per-clip values."""
+    settings: dict[str, Any]
+    """JSON values: corpus and its hash, given, takes, references, seed, versions and so on."""
+
+    def row(self, system: str) -> Row:
+        """The row of a system by name; KeyError where there is none."""
+        return {row.system: row for row in self.rows}[system]
+
+    def definitions(self) -> dict[str, str]:
+        """Metric -> definition, naming the references it uses."""
+        given = self.settings["given"]
+        return {
+            name: f"{metric.definition}; {_references(metric.uses_references, given)}"
+            for name, metric in METRICS.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; NaN becomes None."""
+        definitions = self.definitions()
+        return {
+            "settings": self.settings,
+            "metrics": {
+                name: {"title": m.title, "unit": m.unit, "better": m.better, "definition": definitions[name]}
+                for name, m in METRICS.items()
+            },
+            "clips": self.clips,
+            "systems": [_row_dict(row) for row in self.rows],
+        }
+
+    def save_json(self, path: str | Path) -> None:
+        """Write everything, per-clip values included."""
+        write_json(path, self.to_dict())
+
+    def save_markdown(self, path: str | Path) -> None:
+        """Write the table with its definitions."""
+        write_text(path, self.to_markdown())
+
+    def to_markdown(self) -> str:
+        """Table of means and intervals, paired differences where asked for, settings and definitions."""
+        parts = [self._caption(), "", _markdown_table([["system", *_titles()], *self._cells("intervals")])]
+        if self.settings.get("compare_with"):
+            against = self.settings["compare_with"]
+            title = f"Paired differences to {against} (row minus {against}, mean over clips):"
+            parts += ["", title, "", _markdown_table([["system", *_titles()], *self._cells("differences")])]
+        parts += ["", *(f"- **{METRICS[n].title}**: {text}." for n, text in self.definitions().items()), ""]
+        return "\n".join(parts)
+
+    def table(self) -> Table:
+        """For the terminal (rich)."""
+        table = Table(caption=self._caption(), caption_justify="left")
+        table.add_column("system")
+        for title in _titles():
+            table.add_column(title, justify="right")
+        for cells in self._cells("intervals"):
+            table.add_row(*(cell.replace(" [", "\n[").replace("[", r"\[") for cell in cells))
+        return table
+
+    def _cells(self, kind: str) -> list[list[str]]:
+        rows = [(row.system, getattr(row, kind)) for row in self.rows]
+        return [
+            [system, *(_cell(intervals[name]) for name in METRICS)] for system, intervals in rows if len(intervals) > 0
+        ]
+
+    def _caption(self) -> str:
+        s = self.settings
+        return (
+            f"{len(self.clips)} clips of split {s['split']}, {s['takes']} takes and {s['references']} references each; "
+            f"references given={s['given']!r}; seed {s['seed']}; mean over clips [{s['confidence']:.0%} bootstrap "
+            f"interval]; corpus {s['corpus_hash'][:12]}. Millimetres on rig {s['rig']}: not comparable with published "
+            "tables, which are of another mesh and other data."
+        )
+
+
+def _references(uses: bool, given: str) -> str:
+    return f"references given={given!r}" if uses else "uses no references"
+
+
+def _titles() -> list[str]:
+    arrows = {"lower": " (low)", "higher": " (high)", "neither": ""}
+    return [f"{metric.title}, {metric.unit}{arrows[metric.better]}" for metric in METRICS.values()]
+
+
+def _cell(interval: Interval) -> str:
+    if math.isnan(interval.mean):
+        return "-"
+    text = _number(interval.mean)
+    return text if math.isnan(interval.low) else f"{text} [{_number(interval.low)}, {_number(interval.high)}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _markdown_table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    rule = "|" + "|".join([" --- "] + [" ---: "] * (len(rows[0]) - 1)) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _row_dict(row: Row) -> dict[str, Any]:
+    return {
+        "system": row.system,
+        "summary": {name: _plain(asdict(interval)) for name, interval in row.intervals.items()},
+        "difference": {name: _plain(asdict(interval)) for name, interval in row.differences.items()},
+        "per_clip": {name: list(map(_finite, values.tolist())) for name, values in row.values.items()},
+    }
+
+
+def _plain(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in values.items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
