@@ -81,15 +81,16 @@ def test_vib_is_the_divergence_from_the_standard_normal():
 
 
 def test_coverage_is_the_likelihood_and_is_least_at_the_true_scatter():
-    speech = gaussian(4)
-    points = torch.randn(4, 6)
+    generator = torch.Generator().manual_seed(0)
+    speech, motion = gaussian(4), gaussian(4, seed=1)
     own = torch.distributions.Normal(speech.mean, (speech.log_variance / 2).exp())
-    torch.testing.assert_close(coverage_loss(speech, points), -own.log_prob(points).mean())
+    draws = motion.mean + (motion.log_variance / 2).exp() * torch.randn(100_000, 4, 6, generator=generator)
+    torch.testing.assert_close(coverage_loss(speech, motion), -own.log_prob(draws).mean(), rtol=0.01, atol=0)
 
     mean = torch.zeros(5_000, 3)
-    scattered = 0.2 * torch.randn(5_000, 3, generator=torch.Generator().manual_seed(0))
-    widths = torch.tensor([0.1, 0.15, 0.2, 0.25, 0.3])
-    losses = [coverage_loss(GaussianEmbedding(mean, torch.full_like(mean, 2 * math.log(w))), scattered) for w in widths]
+    scattered = GaussianEmbedding(0.16 * torch.randn(5_000, 3, generator=generator), mean + 2 * math.log(0.12))
+    widths = torch.tensor([0.1, 0.15, 0.2, 0.25, 0.3])  # 0.16^2 + 0.12^2 = 0.2^2
+    losses = [coverage_loss(GaussianEmbedding(mean, mean + 2 * math.log(w)), scattered) for w in widths]
     assert widths[torch.stack(losses).argmin()] == 0.2
 
 
