@@ -15,11 +15,11 @@ from deeptalk.emotions import EMOTIONS
 
 CONFUSION = np.array(
     [  # neutral calm  happy   sad  angry fearful disgusted surprised
-        [0.70, 0.16, 0.02, 0.06, 0.02, 0.01, 0.03, 0.00],  # sounds neutral
+        [0.80, 0.11, 0.01, 0.04, 0.02, 0.00, 0.02, 0.00],  # sounds neutral
         [0.14, 0.50, 0.03, 0.29, 0.00, 0.02, 0.02, 0.00],  # sounds calm
         [0.03, 0.02, 0.68, 0.00, 0.05, 0.04, 0.02, 0.16],  # sounds happy
         [0.06, 0.30, 0.00, 0.54, 0.00, 0.07, 0.03, 0.00],  # sounds sad
-        [0.03, 0.00, 0.06, 0.00, 0.72, 0.05, 0.12, 0.02],  # sounds angry
+        [0.02, 0.00, 0.03, 0.00, 0.86, 0.03, 0.06, 0.00],  # sounds angry
         [0.02, 0.01, 0.05, 0.10, 0.04, 0.64, 0.02, 0.12],  # sounds fearful
         [0.08, 0.02, 0.02, 0.05, 0.16, 0.02, 0.62, 0.03],  # sounds disgusted
         [0.02, 0.00, 0.18, 0.00, 0.03, 0.12, 0.02, 0.63],  # sounds surprised

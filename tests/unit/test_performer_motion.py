@@ -1,0 +1,184 @@
+"""The motion: closures, vowels, limits, readings as modes, and dependence on level and rate."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deeptalk.corpus.performer import Performer, Phone, SpeechEvent
+from deeptalk.corpus.performer.distribution import Choice
+from deeptalk.corpus.performer.event import VOWELS
+from deeptalk.corpus.performer.facs import UNITS
+from deeptalk.corpus.performer.mouth import mouth_curves, split_diphthongs
+from deeptalk.corpus.performer.readings import READINGS
+from deeptalk.corpus.performer.style import Style, draw_timing
+from deeptalk.corpus.synthesis import demo_speech
+from deeptalk.emotions import EMOTIONS
+from deeptalk.face import BLINK_AND_GAZE, CHANNELS, load_rig
+from deeptalk.speech import frame_count
+
+PLAIN = Style(upper_gain=1.0, lower_gain=1.0, articulation_gain=1.0, emphasis=0.2, asymmetry=0.03)
+
+
+@pytest.fixture(scope="module")
+def rig():
+    return load_rig("arkit")
+
+
+@pytest.fixture(scope="module")
+def performer(rig):
+    return Performer(rig)
+
+
+def choice_of(reading, intensity=0.6):
+    emotion = EMOTIONS.index(reading.emotion)
+    return Choice(emotion, 0.0 if emotion == 0 else intensity, reading)
+
+
+def act(performer, event, reading, seed=0, intensity=0.6):
+    timing = draw_timing(np.random.default_rng(seed), len(UNITS))
+    return performer.perform(event, choice_of(reading, intensity), PLAIN, timing)
+
+
+def test_motion_is_one_row_a_frame_within_the_limits(performer, rig):
+    moved = np.zeros(52, bool)
+    for event in demo_speech()[::5]:
+        for performance in performer.performances(event, 2):
+            motion = performance.motion
+            assert motion.dtype == np.float32
+            assert motion.shape == (frame_count(len(event.samples)), 52)
+            assert np.isfinite(motion).all()
+            assert motion.min() >= 0
+            assert motion.max() <= 1
+            assert motion[:, [i for i, name in enumerate(CHANNELS) if name.startswith("mouthSmile")]].max() <= 0.8
+            moved |= np.ptp(motion, axis=0) > 0.01
+    still = {name for name, moves in zip(CHANNELS, moved) if not moves}
+    assert set(BLINK_AND_GAZE) <= still
+    assert len(still) <= 16
+
+
+def test_closures_close_with_the_emotion_active(performer, rig):
+    """Signed gap of every central lip pair at the 25 Hz frame nearest to the middle of each /p b m/, +-1 frame."""
+    closed, count, widest_reading = 0, 0, 0.0
+    for event in demo_speech():
+        for performance in performer.performances(event, 2, seed=11):
+            millimetres = 1e3 * (rig.lip_gap_neutral + performance.motion @ rig.lip_gap_deltas)
+            fits = ((millimetres >= -1.0) & (millimetres <= 0.5)).all(1)
+            for phone in event.phones:
+                if phone.symbol in ("P", "B", "M"):
+                    frame = int(phone.middle_seconds * 25)
+                    closed += fits[max(frame - 1, 0) : frame + 2].any()
+                    count += 1
+            widest_reading = max(widest_reading, float(performance.motion[:, CHANNELS.index("mouthUpperUpLeft")].max()))
+    assert count > 1000
+    assert widest_reading > 0.4  # lip-opening emotions took part
+    assert closed / count >= 0.98
+
+
+def test_without_contacts_the_lips_would_stay_open(performer, rig, monkeypatch):
+    """The oracle of the test above: the same motion fails it when the contacts are switched off."""
+    event = next(e for e in demo_speech() if e.text.startswith("Bob"))
+    snarl = next(reading for reading in READINGS if reading.name == "snarl")
+    frames = [int(p.middle_seconds * 25) for p in event.phones if p.symbol in ("P", "B", "M")]
+
+    def worst_gap():
+        motion = act(performer, event, snarl).motion[frames]
+        return 1e3 * (rig.lip_gap_neutral + motion @ rig.lip_gap_deltas).max()
+
+    assert worst_gap() <= 0.5
+    monkeypatch.setattr("deeptalk.corpus.performer.performer.lips.touch", lambda pose, wanted, rig: pose)
+    assert worst_gap() > 2.0
+
+
+def test_lips_never_pass_far_through_each_other(performer, rig):
+    for event in demo_speech()[::27]:
+        for reading in READINGS:
+            motion = act(performer, event, reading, intensity=1.0).motion
+            assert 1e3 * (rig.lip_gap_neutral + motion @ rig.lip_gap_deltas).min() > -1.8
+
+
+def test_the_mouth_opens_on_vowels(performer, rig):
+    plain = next(reading for reading in READINGS if reading.name == "at_rest")
+    correlations = []
+    for event in demo_speech()[::6]:
+        motion = act(performer, event, plain).motion
+        opening = motion @ rig.lip_gap_deltas[:, 0]
+        instants = (np.arange(len(motion)) + 0.5) / 25
+        vowel = np.zeros(len(motion))
+        for phone in event.phones:
+            if phone.symbol in VOWELS:
+                vowel[(instants >= phone.start_seconds) & (instants < phone.end_seconds)] = 1.0
+        correlations.append(np.corrcoef(opening, vowel)[0, 1])
+    assert np.mean(correlations) > 0.45
+
+
+def test_rounding_and_lip_to_teeth_are_articulated(performer):
+    plain = next(reading for reading in READINGS if reading.name == "at_rest")
+    pucker, roll = CHANNELS.index("mouthPucker"), CHANNELS.index("mouthRollLower")
+    values: dict[str, list[np.ndarray]] = {}
+    for event in demo_speech()[:128:3]:
+        motion = act(performer, event, plain).motion
+        for phone in event.phones:
+            values.setdefault(phone.symbol, []).append(motion[min(int(phone.middle_seconds * 25), len(motion) - 1)])
+    mean = {symbol: np.mean(rows, axis=0) for symbol, rows in values.items()}
+    assert min(mean["UW"][pucker], mean["W"][pucker]) > 2.5 * max(mean["AE"][pucker], mean["IY"][pucker])
+    assert min(mean["F"][roll], mean["V"][roll]) > 3 * mean["T"][roll]
+
+
+def test_louder_speech_opens_the_mouth_wider(performer, rig):
+    event, plain = demo_speech()[3], READINGS[0]
+    soft = replace(event, samples=event.samples * 0.4)
+    loud = replace(event, samples=np.clip(event.samples * 2.0, -1, 1))
+    openings = [(act(performer, e, plain).motion @ rig.lip_gap_deltas[:, 0]).max() for e in (soft, event, loud)]
+    assert openings[0] < 0.95 * openings[1] < 0.95 * openings[2]
+
+
+def test_fast_speech_moves_less():
+    def peak(scale):
+        symbols = ("SIL", "T", "AA", "T", "AA", "T", "AA", "T", "SIL")
+        edges = np.arange(len(symbols) + 1) * 0.16 * scale
+        phones = [Phone(s, a, b, int(s == "AA")) for s, a, b in zip(symbols, edges, edges[1:])]
+        samples = 0.07 * np.sin(np.arange(round(edges[-1] * 16000)) * 0.05).astype(np.float32)
+        event = SpeechEvent(samples, phones, "ta ta ta", "x", "tatata")
+        jaw = mouth_curves(event).pose[:, CHANNELS.index("jawOpen")]
+        middle = jaw[int(edges[2] * 100) : int(edges[6] * 100)]
+        return np.ptp(middle)
+
+    assert peak(0.35) < 0.75 * peak(1.0)
+
+
+def test_diphthongs_become_two_parts_of_the_same_length_in_all():
+    parts = split_diphthongs([Phone("SIL", 0.0, 0.1), Phone("AY", 0.1, 0.3, 1), Phone("M", 0.3, 0.4)])
+    assert [part.symbol for part in parts] == ["SIL", "AY", "IY", "M"]
+    assert all(a.end_seconds == b.start_seconds for a, b in itertools.pairwise(parts))
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_readings_are_modes(performer, emotion):
+    """Two readings of one emotion lie more than twice as far apart as two draws of the same reading."""
+    event = demo_speech()[40]
+    own = [reading for reading in READINGS if reading.emotion == emotion]
+    means = [np.stack([act(performer, event, r, seed).motion.mean(0) for seed in range(8)]) for r in own]
+
+    def distance(a, b):
+        return np.linalg.norm(a[:, None] - b[None], axis=-1)
+
+    for i, first in enumerate(means):
+        within = distance(first, first)[~np.eye(8, dtype=bool)].mean()
+        for second in means[:i]:
+            between = distance(first, second).mean()
+            assert between > 0.3
+            assert between > 2 * max(within, distance(second, second)[~np.eye(8, dtype=bool)].mean())
+
+
+def test_intensity_and_asymmetry_are_acted(performer):
+    event = demo_speech()[20]
+    grin = next(reading for reading in READINGS if reading.name == "bright_grin")
+    cheek = CHANNELS.index("cheekSquintLeft")
+    weak, strong = (act(performer, event, grin, intensity=i).motion[:, cheek].mean() for i in (0.1, 0.9))
+    assert strong > 1.4 * weak
+    timing = draw_timing(np.random.default_rng(0), len(UNITS))
+    leaning = replace(PLAIN, asymmetry=-0.2)
+    motion = performer.perform(event, choice_of(grin), leaning, timing).motion.mean(0)
+    assert motion[CHANNELS.index("mouthSmileRight")] > 1.1 * motion[CHANNELS.index("mouthSmileLeft")]
