@@ -12,7 +12,7 @@ from rich.progress import track
 from deeptalk.corpus.format import INT16_SCALE, Corpus
 from deeptalk.corpus.performer import AffectCode, Given, Performance, Performer, SpeechEvent
 from deeptalk.corpus.rows import SpeechRow
-from deeptalk.corpus.sentences import demo_events, synthesised_events
+from deeptalk.corpus.sentences import demo_events, first_of_each_split, synthesised_events
 from deeptalk.corpus.writer import CorpusWriter, quantise
 from deeptalk.errors import UserError
 from deeptalk.face import load_rig
@@ -106,7 +106,8 @@ def build_corpus(
     Raises UserError where speakers or sentences of one split occur in another, or `out` cannot be written.
     """
     performer = performer or Performer(load_rig("arkit"))
-    chosen = _limited(events if events is not None else _events(config, progress), config.max_clips_per_split)
+    speech = events if events is not None else _events(config, progress)
+    chosen = first_of_each_split(speech, lambda event: event.split, config.max_clips_per_split)
     _check_held_out(chosen)
     spoken, license = _SOURCES[config.speech] if events is None else ("speech handed in", "That of the speech.")
     writer = CorpusWriter(
@@ -130,18 +131,9 @@ def build_corpus(
 def _events(config: CorpusConfig, progress: bool) -> list[SpeechEvent]:
     if config.speech == "demo":
         return demo_events()
-    return synthesised_events(config.sentences, config.affects_per_class, config.seed, progress)
-
-
-def _limited(events: Iterable[SpeechEvent], most: int) -> list[SpeechEvent]:
-    """The first `most` events of each split, in their order; 0 is no limit."""
-    counts: dict[str | None, int] = {}
-    chosen = []
-    for event in events:
-        counts[event.split] = counts.get(event.split, 0) + 1
-        if not most or counts[event.split] <= most:
-            chosen.append(event)
-    return chosen
+    return synthesised_events(
+        config.sentences, config.affects_per_class, config.seed, config.max_clips_per_split, progress
+    )
 
 
 def _check_held_out(events: Sequence[SpeechEvent]) -> None:

@@ -1,7 +1,9 @@
 """The speech of performer corpora: the vendored clips, or sentences spoken by the synthesiser."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -12,6 +14,7 @@ from deeptalk.corpus.synthesis import demo_speech, synthesize, voice_named
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 
+T = TypeVar("T")
 Line = tuple[str, str, str, str]
 """Split, voice, name of the sentence, text."""
 
@@ -53,13 +56,27 @@ def lines_of_file(path: str | Path) -> list[Line]:
     return shared
 
 
-def synthesised_events(sentences: str, affects_per_class: int, seed: int, progress: bool) -> list[SpeechEvent]:
+def first_of_each_split(items: Iterable[T], split_of: Callable[[T], str | None], most: int) -> list[T]:
+    """The first `most` items of each split, in their order; 0 is no limit."""
+    counts: Counter[str | None] = Counter()
+    chosen = []
+    for item in items:
+        counts[split_of(item)] += 1
+        if not most or counts[split_of(item)] <= most:
+            chosen.append(item)
+    return chosen
+
+
+def synthesised_events(
+    sentences: str, affects_per_class: int, seed: int, max_clips_per_split: int = 0, progress: bool = False
+) -> list[SpeechEvent]:
     """Speak every sentence `affects_per_class` times in each of the eight audible classes.
 
     `sentences` is a text file, or empty for the demo's. A clip depends on the seed, its sentence, class and number.
     """
     lines = lines_of_file(sentences) if sentences else demo_lines()
-    wanted = [(line, cls, n) for line in lines for cls in range(len(EMOTIONS)) for n in range(affects_per_class)]
+    every = ((line, cls, n) for line in lines for cls in range(len(EMOTIONS)) for n in range(affects_per_class))
+    wanted = first_of_each_split(every, lambda clip: clip[0][0], max_clips_per_split)
     console = Console(stderr=True)
     bar = track(wanted, f"synthesis of {len(wanted)} clips", disable=not progress, console=console, transient=True)
     return [_speak(line, [seed, sound_class, number]) for line, sound_class, number in bar]

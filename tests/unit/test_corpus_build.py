@@ -158,6 +158,20 @@ def test_synthesis_without_the_package_names_the_extra(tmp_path, monkeypatch):
         build_corpus(tmp_path / "c", CorpusConfig(speech="synthesis"))
 
 
+def test_synthesis_speaks_the_demo_sentences_in_new_tones(corpus, tmp_path):
+    pytest.importorskip("hibari", reason="needs the extra `voice`")
+    config = CorpusConfig(
+        speech="synthesis", affects_per_class=2, max_clips_per_split=2, train_performances=1, reference_draws=1
+    )
+    spoken = build_corpus(tmp_path / "spoken", config)
+    assert [row.speech_id for row in spoken.speech[:2]] == ["amber-demo_01-neutral", "amber-demo_01-neutral-2"]
+    assert [row.split for row in spoken.speech] == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
+    affects = [row.affect["pitch_semitones"] for row in spoken.speech[:2]]
+    assert len({*affects, corpus.speech[0].affect["pitch_semitones"]}) == 3
+    assert spoken.speech[0].text == corpus.speech[0].text
+    assert "hibari" in spoken.manifest["provenance"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
