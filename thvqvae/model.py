@@ -1,5 +1,7 @@
 """TH-VQVAE: a temporally hierarchical discrete prior over motion (DEEPTalk, arXiv 2408.06010)."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -144,16 +146,11 @@ class THVQVAE(nn.Module):
     ) -> Codes:
         """Codes of a motion: ceil(frame / 4) of the top level and twice as many of the bottom level.
 
-        Never updates the codebooks. Raises ValueError as `forward`.
+        Evaluates whatever the model's mode: no dropout, no update. Raises ValueError as `forward`.
         """
         masks = self._check(motion, lengths)
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                top, bottom = self._quantise(motion, masks)
-        finally:
-            self.train(was_training)
+        with self._evaluating(), torch.no_grad():
+            top, bottom = self._quantise(motion, masks)
         return Codes(top.indices, bottom.indices)
 
     def decode(
@@ -161,11 +158,12 @@ class THVQVAE(nn.Module):
     ) -> Float[Tensor, "batch frame channel"]:
         """Motion of codes, trimmed to `frame_count` frames (default: all that the codes hold).
 
-        Codes at padding (-1) need `lengths`, in motion frames. Raises ValueError where the numbers of codes do not
-        fit each other or `frame_count`, or an index lies outside its codebook.
+        Evaluates whatever the model's mode. Codes at padding (-1) need `lengths`, in motion frames. Raises ValueError
+        where the numbers of codes do not fit each other or `frame_count`, or an index lies outside its codebook.
         """
         frames = self._check_codes(codes, frame_count, lengths)
-        motion = self.decode_latents(self.top_vectors(codes.top), self.bottom_vectors(codes.bottom), lengths)
+        with self._evaluating():
+            motion = self.decode_latents(self.top_vectors(codes.top), self.bottom_vectors(codes.bottom), lengths)
         return motion[:, :frames]
 
     def reconstruct(
@@ -213,6 +211,15 @@ class THVQVAE(nn.Module):
         Raises ValueError naming what is missing there, or any key or shape that does not fit.
         """
         return load_pretrained(cls, THVQVAEConfig, Path(folder))
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     def _quantise(self, motion: Tensor, masks: LevelMasks) -> tuple[Quantized, Quantized]:
         """Both levels of a checked motion, which is filled up to a multiple of 4 frames here."""

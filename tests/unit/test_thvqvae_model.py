@@ -1,5 +1,6 @@
 """The hierarchy: any length, batch = single, padding, gradients, parameter count, saving, errors."""
 
+import dataclasses
 import json
 
 import pytest
@@ -143,15 +144,19 @@ def test_decode_is_deterministic_and_public_steps_compose(model):
     assert model.decode_top(model.top_vectors(codes.top)).shape == (2, 12, 16)
 
 
-def test_encode_leaves_a_training_model_as_it_was():
-    model = small_model().train()
+def test_encode_and_reconstruct_leave_a_training_model_as_it_was():
+    model = THVQVAE(dataclasses.replace(SMALL, dropout=0.5))
+    model.load_state_dict(small_model().state_dict())
+    model.train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     motion = torch.randn(2, 16, 5)
     codes = model.encode(motion)
+    motion_again = model.reconstruct(motion)
     assert model.training
     assert model.top_quantizer.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(codes.bottom, model.eval().encode(motion).bottom)
+    assert torch.equal(motion_again, model.reconstruct(motion))
 
 
 def test_gradient_reaches_one_hots_through_the_frozen_decoder(model):
