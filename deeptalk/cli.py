@@ -75,7 +75,7 @@ def sample(
 
     Example: `deeptalk sample speech.wav --takes 4 --emotion happy --intensity 0.8 --out takes/`
     """
-    from deeptalk.sampling import sample_files
+    from deeptalk.commands import sample_files
 
     written = sample_files(
         speech,
@@ -126,18 +126,18 @@ def corpus_build(
 
     Example: `deeptalk corpus build --out corpus/ --config tiny seed=3`
     """
-    from deeptalk.stages import build_corpus_stage
+    from deeptalk.commands import build_corpus_folder
 
-    corpus = build_corpus_stage(out, config, words or [])
+    corpus = build_corpus_folder(out, config, words or [])
     console.print(f"{out}: {len(corpus.speech)} pieces of speech, {len(corpus.performances)} performances")
 
 
 @app.command()
 def benchmark(
     corpus: CorpusFolder,
+    emotalk: Annotated[Path, typer.Option(help="Run folder of a trained EmoTalk, the peer to compare with.")],
     out: OutFolder = Path("report"),
     bundle: Annotated[str | None, typer.Option(help="Trained DEEPTalk bundle. Default: the last demo's.")] = None,
-    emotalk: Annotated[Path | None, typer.Option(help="Run folder of a trained EmoTalk.")] = None,
     words: Words = None,
     config: Preset = "tiny",
     whisper: SpeechSource = None,
@@ -146,9 +146,10 @@ def benchmark(
 
     Example: `deeptalk benchmark --corpus corpus/ --emotalk runs/emotalk --out report/ takes=16`
     """
-    from deeptalk.stages import benchmark_stage
+    from deeptalk.commands import open_bench, run_bench
 
-    report = benchmark_stage(corpus, out, config, words or [], bundle, emotalk, speech_source=whisper)
+    bench = open_bench(corpus, config, words or [], bundle, emotalk, speech_source=whisper)
+    report = run_bench(bench, out)
     console.print(report.table())
     console.print(f"{out}/report.json, {out}/report.md", highlight=False)
 

@@ -144,7 +144,7 @@ def build_trainer(config: TrainerConfig, run_folder: Path, monitor: str, progres
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        use_distributed_sampler=config.devices > 1,
+        use_distributed_sampler=False,  # the seeded samplers share their draws between ranks themselves
         default_root_dir=str(run_folder),
     )
 

@@ -60,7 +60,7 @@ def drawing_mesh(rig: Rig) -> DrawingMesh:
 def _subdivide(
     faces: Int[np.ndarray, "face 3"], chosen: Bool[np.ndarray, "face"], count: int
 ) -> tuple[Int[np.ndarray, "finer 3"], Int[np.ndarray, "new 2"]]:
-    """Split the chosen faces into four; returns all faces and the parents of the new vertices, numbered from `count`."""
+    """Split the chosen faces into four; returns all faces and the parents of the new vertices, which start at `count`."""
     coarse = faces[chosen]
     edges = np.sort(coarse[:, [[0, 1], [1, 2], [2, 0]]], axis=2)
     new, place = np.unique(edges.reshape(-1, 2), axis=0, return_inverse=True)
@@ -117,6 +117,6 @@ def _round_eye(
     angle = np.arccos(np.clip(direction[:, 2], -1, 1))
     colours = np.tile(np.array(SCLERA, np.uint8), (len(vertices), 1))
     for limit, colour in ((RIM_RADIANS, IRIS_RIM), (IRIS_RADIANS, IRIS), (PUPIL_RADIANS, PUPIL)):
-        within: Bool[np.ndarray, "vertex"] = angle <= limit
+        within = angle <= limit
         colours[within] = colour
     return centre + np.median(radii) * direction, colours

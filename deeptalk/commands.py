@@ -1,0 +1,158 @@
+"""What the commands do: take files, benchmark and corpus, each from folders and words to files."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deeptalk.baselines import EmoTalk
+from deeptalk.benchmark import BenchmarkConfig, Report, System, run_benchmark, standard_systems
+from deeptalk.bundle import read_part
+from deeptalk.config import compose, find_preset, save_config
+from deeptalk.corpus import Corpus, CorpusConfig, FeatureStore, build_corpus
+from deeptalk.emotions import emotion_index
+from deeptalk.errors import UserError
+from deeptalk.export import check_format
+from deeptalk.export.page import Page, PageScene, write_page
+from deeptalk.files import write_json
+from deeptalk.pipeline import load
+from deeptalk.speech import SAMPLE_RATE, SpeechEncoder, Waveform, build_encoder, load_waveform
+from deeptalk.stages import part_folder
+from deeptalk.take import Take
+
+PAGE = "html"
+"""The one format that shows all takes of a recording together."""
+
+
+def build_corpus_folder(out: Path, preset: str, words: Sequence[str], progress: bool = True) -> Corpus:
+    """Build the corpus that a preset and words describe, or open it where the folder already holds just that one.
+
+    Raises UserError where the folder holds another corpus.
+    """
+    config = compose(CorpusConfig, [find_preset("corpus", preset)], words)
+    if (out / "corpus.json").exists():
+        corpus = Corpus.open(out)
+        if corpus.manifest.get("config") != asdict(config):
+            raise UserError(f"{out} holds a corpus built with another config; give another --out or delete it.")
+        return corpus
+    return build_corpus(out, config, progress=progress)
+
+
+def page_scene(title: str, takes: Sequence[Take], note: str = "") -> PageScene:
+    """The takes of one recording as a scene of a page."""
+    first = takes[0]
+    assert first.samples is not None
+    labelled = [(f"take {take.recipe['take'] + 1}", take.motion) for take in takes]
+    return PageScene(title, first.samples, SAMPLE_RATE, first.frame_rate, labelled, note)
+
+
+def _check_outputs(speech: Sequence[Path], formats: str) -> list[str]:
+    """Names of the formats; raises UserError for an unknown one, or two recordings whose takes would share names."""
+    names = [name.strip().lower().removeprefix(".") for name in formats.split(",") if name.strip()]
+    if not names:
+        raise UserError("--format is empty; give one or more of npz, csv, html, such as npz,csv.")
+    for name in names:
+        if name != PAGE:
+            try:
+                check_format(name)
+            except UserError as error:
+                raise UserError(f"{error} `html` is a page that plays all takes of a recording.") from None
+    stems = [path.stem for path in speech]
+    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if doubled:
+        raise UserError(
+            f"Several recordings are named {doubled[0]!r}, so their takes would overwrite each other; run them apart."
+        )
+    return names
+
+
+def sample_files(
+    speech: Sequence[Path],
+    out: Path,
+    formats: str = "npz,csv,html",
+    bundle: str | None = None,
+    speech_source: str | None = None,
+    **settings: Any,
+) -> list[Path]:
+    """Perform recordings and write every take; returns the files in the order they were written.
+
+    Everything is checked before the first take is made: formats, names, the recordings themselves. Takes of a
+    recording are written as soon as they are there.
+
+    Args:
+        speech: sound files.
+        out: folder for `NAME_take1.npz`, `NAME_take1.csv`, ..., `NAME.html` and, beside them, `NAME_takes.json` with
+            the recipes.
+        formats: comma list of npz, csv, html.
+        bundle, speech_source: as for `deeptalk.load`.
+        settings: of `Talker.perform`.
+
+    Raises UserError for whatever cannot be done.
+    """
+    names = _check_outputs(speech, formats)
+    if settings.get("emotion") is not None:
+        emotion_index(settings["emotion"])
+    waveforms: list[Waveform] = [load_waveform(path) for path in speech]
+    talker = load(bundle, speech_source)
+    written = []
+    for path, waveform in zip(speech, waveforms):
+        takes = talker.perform(waveform, **settings)
+        for number, take in enumerate(takes, start=1):
+            written += [take.save(out / f"{path.stem}_take{number}.{name}") for name in names if name != PAGE]
+        recipes = out / f"{path.stem}_takes.json"
+        write_json(recipes, [dict(take.recipe) for take in takes])
+        written.append(recipes)
+        if PAGE in names:
+            page = out / f"{path.stem}.html"
+            intro = f"{len(takes)} takes of one recording, seed {settings.get('seed', 0)}. Press play, or space."
+            write_page(page, Page(f"Takes of {path.name}", intro, [page_scene(path.name, takes)]), talker.rig)
+            written.append(page)
+    return written
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a benchmark runs on: the standard systems, trained on one corpus."""
+
+    corpus: Corpus
+    encoder: SpeechEncoder
+    systems: list[System]
+    config: BenchmarkConfig
+
+
+def open_bench(
+    corpus_folder: Path,
+    preset: str,
+    words: Sequence[str],
+    bundle: str | None,
+    emotalk_folder: Path,
+    speech_source: str | None = None,
+    progress: bool = True,
+) -> Bench:
+    """Open a corpus, a bundle and a trained EmoTalk, and set up the standard systems.
+
+    Raises UserError where one is missing, or was made for another rig or speech encoder.
+    """
+    config = compose(BenchmarkConfig, [find_preset("benchmark", preset)], words)
+    corpus = Corpus.open(corpus_folder)
+    talker = load(bundle, speech_source)
+    part = read_part(part_folder(emotalk_folder), "emotalk")
+    assert part.speech is not None
+    encoder = build_encoder(part.speech.name, speech_source, corpus.frame_rate)
+    if encoder.cache_key() != part.speech.cache_key:
+        raise UserError(f"{emotalk_folder} was trained on other features than {encoder.name} gives; train it again.")
+    if part.rig != corpus.rig:
+        raise UserError(f"{emotalk_folder} was trained for rig {part.rig}, the corpus is of rig {corpus.rig}.")
+    emotalk = EmoTalk.from_pretrained(part_folder(emotalk_folder))
+    store = FeatureStore.build(corpus, encoder, progress=progress)
+    systems = standard_systems(corpus, store, encoder, talker, emotalk, part.speakers, config)
+    return Bench(corpus, encoder, systems, config)
+
+
+def run_bench(bench: Bench, out: Path, progress: bool = True) -> Report:
+    """Run the benchmark and write `report.json`, `report.md` and `config.yaml` into `out`."""
+    report = run_benchmark(bench.systems, bench.corpus, bench.encoder, bench.config, progress)
+    report.save_json(out / "report.json")
+    report.save_markdown(out / "report.md")
+    save_config(bench.config, out / "config.yaml")
+    return report
