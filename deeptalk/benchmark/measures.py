@@ -22,6 +22,8 @@ class Metric:
     """In words, with its source; ends where the name of the references is to be added."""
     uses_references: bool = True
     """False for what is measured on takes alone."""
+    headline: bool = True
+    """False for what stands in a second table."""
 
 
 METRICS: dict[str, Metric] = {
@@ -50,7 +52,11 @@ METRICS: dict[str, Metric] = {
     ),
     "eve": Metric("EVE", "mm", "lower", "as LVE, over the vertices of eyes and forehead (region upper_face)"),
     "lve_squared": Metric(
-        "LVE squared", "mm^2", "lower", "as LVE with squared distances: what CodeTalker's script calls LVE, times 1e6"
+        "LVE squared",
+        "mm^2",
+        "lower",
+        "as LVE with squared distances: what CodeTalker's script calls LVE, times 1e6",
+        headline=False,
     ),
     "fdd": Metric(
         "FDD",
@@ -58,6 +64,7 @@ METRICS: dict[str, Metric] = {
         "neither",
         "CodeTalker's upper-face dynamics deviation: mean over vertices of the standard deviation over time of the "
         "squared displacement from neutral, reference minus take; positive = the take moves less; nearest 0 is best",
+        headline=False,
     ),
     "speed": Metric(
         "speed",
@@ -72,6 +79,7 @@ METRICS: dict[str, Metric] = {
         "higher",
         "as speed, without the time of the speech features where the system is handed them",
         uses_references=False,
+        headline=False,
     ),
 }
 """In the order of a table's columns."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.table import Table
@@ -70,30 +70,37 @@ class Report:
         write_text(path, self.to_markdown())
 
     def to_markdown(self) -> str:
-        """Table of means and intervals, paired differences where asked for, settings and definitions."""
-        parts = [self._caption(), "", _markdown_table([["system", *_titles()], *self._cells("intervals")])]
+        """Headline table of means and intervals, paired differences where asked for, further metrics, definitions."""
+        headline = [name for name, metric in METRICS.items() if metric.headline]
+        further = [name for name in METRICS if name not in headline]
+        parts = [self._caption(), "", self._markdown_table("intervals", headline)]
         if self.settings.get("compare_with"):
             against = self.settings["compare_with"]
             title = f"Paired differences to {against} (row minus {against}, mean over clips):"
-            parts += ["", title, "", _markdown_table([["system", *_titles()], *self._cells("differences")])]
+            parts += ["", title, "", self._markdown_table("differences", headline)]
+        parts += ["", "Further metrics:", "", self._markdown_table("intervals", further)]
         parts += ["", *(f"- **{METRICS[n].title}**: {text}." for n, text in self.definitions().items()), ""]
         return "\n".join(parts)
 
     def table(self) -> Table:
-        """For the terminal (rich)."""
+        """Headline metrics for the terminal (rich)."""
+        headline = [name for name, metric in METRICS.items() if metric.headline]
         table = Table(caption=self._caption(), caption_justify="left")
         table.add_column("system")
-        for title in _titles():
-            table.add_column(title, justify="right")
-        for cells in self._cells("intervals"):
+        for name in headline:
+            table.add_column(_title(name), justify="right")
+        for cells in self._cells("intervals", headline):
             table.add_row(*(cell.replace(" [", "\n[").replace("[", r"\[") for cell in cells))
         return table
 
-    def _cells(self, kind: str) -> list[list[str]]:
+    def _cells(self, kind: Literal["intervals", "differences"], names: list[str]) -> list[list[str]]:
         rows = [(row.system, getattr(row, kind)) for row in self.rows]
-        return [
-            [system, *(_cell(intervals[name]) for name in METRICS)] for system, intervals in rows if len(intervals) > 0
-        ]
+        return [[system, *(_cell(intervals[name]) for name in names)] for system, intervals in rows if intervals]
+
+    def _markdown_table(self, kind: Literal["intervals", "differences"], names: list[str]) -> str:
+        head, *body = ["system", *map(_title, names)], *self._cells(kind, names)
+        lines = ["| " + " | ".join(row) + " |" for row in (head, *body)]
+        return "\n".join([lines[0], "| --- |" + " ---: |" * len(names), *lines[1:]])
 
     def _caption(self) -> str:
         s = self.settings
@@ -109,9 +116,10 @@ def _references(uses: bool, given: str) -> str:
     return f"references given={given!r}" if uses else "uses no references"
 
 
-def _titles() -> list[str]:
-    arrows = {"lower": " (low)", "higher": " (high)", "neither": ""}
-    return [f"{metric.title}, {metric.unit}{arrows[metric.better]}" for metric in METRICS.values()]
+def _title(name: str) -> str:
+    metric = METRICS[name]
+    best = {"lower": " (low)", "higher": " (high)", "neither": ""}[metric.better]
+    return f"{metric.title}, {metric.unit}{best}"
 
 
 def _cell(interval: Interval) -> str:
@@ -123,12 +131,6 @@ def _cell(interval: Interval) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _markdown_table(rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    rule = "|" + "|".join([" --- "] + [" ---: "] * (len(rows[0]) - 1)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def _row_dict(row: Row) -> dict[str, Any]:

@@ -194,14 +194,16 @@ def test_report_as_json_markdown_and_table(report, tmp_path):
         assert used in written["metrics"][name]["definition"]
     report.save_markdown(tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text()
-    assert text.count("| DEEPTalk |") == 2
-    assert text.count("| EmoTalk |") == 1
+    assert text.count("| DEEPTalk |") == 3
+    assert text.count("| EmoTalk |") == 2
     assert "Paired differences to EmoTalk" in text
     console = Console(width=250, record=True, file=(tmp_path / "null").open("w"))
     console.print(report.table())
     shown = console.export_text()
     assert "nearest neighbour" in shown
     assert "energy score" in shown
+    assert "FDD" not in shown
+    assert "[95% bootstrap interval]" in " ".join(shown.split())
 
 
 def test_too_wide_and_too_narrow_score_worse_than_the_truth(corpus, encoder):

@@ -1,5 +1,7 @@
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
 from deeptalk.baselines import EmoTalkConfig, EmoTalkTraining, EmoTalkTrainingConfig
 from deeptalk.baselines.emotalk_training import classification_loss, masked_squared_error, velocity_squared_error
@@ -149,3 +151,34 @@ def test_training_config_refuses_nonsense():
         EmoTalkTrainingConfig(learning_rate=0.0)
     with pytest.raises(ValueError, match="must not be negative"):
         EmoTalkTrainingConfig(self_weight=-1.0)
+
+
+def test_lightning_trains_validates_and_logs_every_loss(tmp_path):
+    module = build()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    train, val = (DataLoader([swapped_pairs(i) for i in seeds], batch_size=None) for seeds in ((1, 2), (3,)))
+    trainer.fit(module, train, val)
+    expected = {f"{phase}/{name}" for phase in ("train", "val") for name in module.losses(swapped_pairs())}
+    assert set(trainer.callback_metrics) == expected
+    changed = [name for name, value in module.state_dict().items() if not torch.equal(value, before[name])]
+    assert "model.decoder.output.weight" in changed
+    assert "model.feature_mean" not in changed
+
+
+def test_losses_in_mixed_precision_are_near_those_in_float32():
+    module = build()
+    torch.nn.init.normal_(module.model.decoder.output.weight, std=0.1)
+    full = module.losses(swapped_pairs())
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = module.losses(swapped_pairs())
+    for name, value in full.items():
+        assert float(mixed[name].detach()) == pytest.approx(float(value.detach()), rel=0.05), name
