@@ -16,12 +16,19 @@ from deeptalk.corpus.performer.affect import AffectCode
 from deeptalk.corpus.performer.distribution import Choice
 from deeptalk.corpus.performer.emotion import emotion_pose
 from deeptalk.corpus.performer.event import SpeechEvent
-from deeptalk.corpus.performer.facs import UNITS
+from deeptalk.corpus.performer.facs import ACTION_UNITS, UNITS
 from deeptalk.corpus.performer.frames import frames_from_control
+from deeptalk.corpus.performer.lips import TOUCHING_SHARES
 from deeptalk.corpus.performer.mouth import MouthCurves, control_points, mouth_curves
 from deeptalk.corpus.performer.performance import Performance
 from deeptalk.corpus.performer.readings import READINGS, Reading
-from deeptalk.corpus.performer.visemes import MOUTH_TARGETS, channel_indices
+from deeptalk.corpus.performer.visemes import (
+    JAW_DOMINANCE,
+    LIP_DOMINANCE,
+    MOUTH_TARGETS,
+    SAME_TARGETS,
+    channel_indices,
+)
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.face import CHANNELS, LinearRig
@@ -57,8 +64,13 @@ class Performer:
     @property
     def version(self) -> str:
         """Version of the code and hash of the tables: equal versions draw equal performances."""
-        tables = repr((distribution.CONFUSION.tolist(), [asdict(reading) for reading in self.readings], MOUTH_TARGETS))
-        return f"{CODE_VERSION}-{hashlib.sha256(tables.encode()).hexdigest()[:8]}"
+        tables = (
+            distribution.CONFUSION.tolist(),
+            [asdict(reading) for reading in self.readings],
+            (MOUTH_TARGETS, SAME_TARGETS, JAW_DOMINANCE, LIP_DOMINANCE),
+            (ACTION_UNITS, TOUCHING_SHARES),
+        )
+        return f"{CODE_VERSION}-{hashlib.sha256(repr(tables).encode()).hexdigest()[:8]}"
 
     def performances(
         self,
@@ -166,7 +178,10 @@ def soft_limit(values: np.ndarray, limit: float, knee: float = 0.75) -> np.ndarr
     """Values below `knee * limit` as they are; above, bent smoothly so that none reaches the limit."""
     start = knee * limit
     room = limit - start
-    return np.where(values > start, start + room * np.tanh((values - start) / room), values)
+    limited = values.copy()
+    over = values > start
+    limited[over] = start + room * np.tanh((values[over] - start) / room)
+    return limited
 
 
 def _affect_from_prior(class_prior: Sequence[float] | str | None, generator: np.random.Generator) -> AffectCode:
