@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dee import DEE
 from deeptalk import __version__
@@ -27,6 +27,7 @@ PART_NAMES = ("thvqvae", "dee", "talker")
 _PART_FILES = ("config.json", "model.safetensors", "part.json")
 
 
+@runtime_checkable
 class Saveable(Protocol):
     """A model that writes `config.json` and `model.safetensors` into a folder."""
 
@@ -151,9 +152,9 @@ def check_fit(parts: Mapping[str, Part], weights: Mapping[str, str]) -> None:
     for part in listed:
         for parent, expected in part.parents.items():
             if parent in weights and weights[parent] != expected:
-                what = "codebook" if parent == "thvqvae" else "weights"
+                what = "another codebook" if parent == "thvqvae" else "other weights"
                 raise UserError(
-                    f"{part.name} was trained on a {parent} with another {what} ({expected[:12]}, this one has "
+                    f"{part.name} was trained on a {parent} with {what} ({expected[:12]}, this one has "
                     f"{weights[parent][:12]}). Give the {parent} it was trained on, or train {part.name} again."
                 )
 

@@ -34,6 +34,7 @@ class Exportable(Protocol):
         """(sample,) float32 mono speech at 16 kHz, or None."""
 
 
+@runtime_checkable
 class Exporter(Protocol):
     """Writes one motion to one file, atomically."""
 

@@ -126,13 +126,11 @@ def read_live_link_csv(path: str | Path) -> LiveLinkRecording:
     """
     path = Path(path)
     header, rows = _read_rows(path)
-    wanted = ["timecode", *(name.lower() for name in (*CHANNELS, *ROTATION_COLUMNS))]
-    missing = [name for name in wanted if name not in header]
+    wanted = ["Timecode", *(pascal_case(name) for name in CHANNELS), *ROTATION_COLUMNS]
+    missing = [name for name in wanted if name.lower() not in header]
     if missing:
-        raise UserError(
-            f"{path} lacks the column {missing[0]!r} ({len(missing)} are missing); expected a Live Link Face CSV."
-        )
-    places = [header.index(name) for name in wanted[1:]]
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}; expected a Live Link Face CSV.")
+    places = [header.index(name.lower()) for name in wanted[1:]]
     time_place = header.index("timecode")
     times = np.empty(len(rows))
     values = np.empty((len(rows), len(places)), np.float32)
@@ -143,5 +141,5 @@ def read_live_link_csv(path: str | Path) -> LiveLinkRecording:
         except (ValueError, IndexError) as error:
             raise UserError(f"{path}, line {index + 2}: {error}; expected a timecode and 61 numbers.") from error
     check_motion(values, str(path))
-    motion, rotations = np.split(values, [len(CHANNELS)], axis=1)
+    motion, rotations = (np.ascontiguousarray(part) for part in np.split(values, [len(CHANNELS)], axis=1))
     return LiveLinkRecording(motion, rotations, _frame_rate(times, path), float(times[0]))

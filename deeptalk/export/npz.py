@@ -31,7 +31,7 @@ def write_npz(take: Exportable, path: Path) -> None:
     The archive needs no pickle to read, and the same take always gives the same bytes.
     """
     arrays: dict[str, Any] = {
-        "motion": np.asarray(take.motion, np.float32),
+        "motion": np.ascontiguousarray(take.motion, np.float32),
         "channels": np.array(load_rig(take.rig).channels),
         "rig": np.array(take.rig),
         "frame_rate": np.array(take.frame_rate, np.float64),
@@ -67,7 +67,7 @@ def read_npz(path: str | Path) -> TakeFields:
             f"{path} does not hold the {len(rig.channels)} channels of rig {rig.name!r}; save the take again."
         )
     return TakeFields(
-        motion=arrays["motion"][:, [names.index(name) for name in rig.channels]],
+        motion=np.ascontiguousarray(arrays["motion"][:, [names.index(name) for name in rig.channels]]),
         rig=rig.name,
         frame_rate=float(arrays["frame_rate"]),
         recipe=json.loads(str(arrays["recipe"])),

@@ -84,9 +84,9 @@ class Prediction:
     """Decoded motion, as many frames as the features."""
     face: Float[Tensor, "batch t4 face"]
     """Face features, edge-padded."""
-    top_logits: Float[Tensor, "batch top code"]
+    top_logits: Float[Tensor, "batch top top_code"]
     """Logits of the top codes, t4 / 4 of them."""
-    bottom_logits: Float[Tensor, "batch bottom code"]
+    bottom_logits: Float[Tensor, "batch bottom bottom_code"]
     """Logits of the bottom codes, t4 / 2 of them."""
 
 
