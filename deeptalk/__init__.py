@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from deeptalk.pipeline import Talker, load
     from deeptalk.take import Take
 
-_HOMES = {"Take": "deeptalk.take", "Talker": "deeptalk.pipeline", "UserError": "deeptalk.errors", "load": "deeptalk.pipeline"}
+_HOMES = {
+    "Take": "deeptalk.take",
+    "Talker": "deeptalk.pipeline",
+    "UserError": "deeptalk.errors",
+    "load": "deeptalk.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

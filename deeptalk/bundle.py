@@ -24,6 +24,9 @@ from thvqvae import THVQVAE
 
 FORMAT_VERSION = 1
 PART_NAMES = ("thvqvae", "dee", "talker")
+"""The parts of a bundle."""
+STAND_ALONE = ("emotalk",)
+"""Trained parts that belong to no bundle."""
 _PART_FILES = ("config.json", "model.safetensors", "part.json")
 
 
@@ -52,7 +55,7 @@ class Part:
     """What a trained part fits."""
 
     name: str
-    """thvqvae, dee or talker."""
+    """thvqvae, dee, talker or emotalk."""
     rig: str
     """Rig whose channels its motions have."""
     frame_rate: float
@@ -70,8 +73,9 @@ class Part:
 
     def __post_init__(self) -> None:
         """Raise UserError for a name that no part has."""
-        if self.name not in PART_NAMES:
-            raise UserError(f"A part is named {self.name!r}; expected one of {', '.join(PART_NAMES)}.")
+        if self.name not in (*PART_NAMES, *STAND_ALONE):
+            known = ", ".join((*PART_NAMES, *STAND_ALONE))
+            raise UserError(f"A part is named {self.name!r}; expected one of {known}.")
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from deeptalk import Talker, load
 from deeptalk.benchmark import BenchmarkClip, Report, benchmark_clips
 from deeptalk.commands import Bench, build_corpus_folder, open_bench, page_scene, run_bench
 from deeptalk.emotions import emotion_index
 from deeptalk.export.page import Page, PageScene, PageTable, write_page
 from deeptalk.files import write_json
-from deeptalk.pipeline import remember_demo
+from deeptalk.pipeline import Talker, load, remember_demo
 from deeptalk.speech import SAMPLE_RATE, Waveform, load_waveform
 from deeptalk.stages import train_stage
 from deeptalk.take import Take
@@ -125,12 +124,10 @@ def _perform(talker: Talker, clip: BenchmarkClip, wav: Waveform | None, out: Pat
 
 
 def _tables(report: Report, losses: list[list[str]], seconds: dict[str, float]) -> list[PageTable]:
-    header, *rows = report.cells()
+    header, *rows = report.headline_cells()
     return [
         PageTable("Benchmark", header, rows, report.caption()),
-        PageTable(
-            "Losses", ["stage", "first", "last", "lowest"], losses, "The weights with the lowest val loss stay."
-        ),
+        PageTable("Losses", ["stage", "first", "last", "lowest"], losses, "The weights with the lowest val loss stay."),
         PageTable("Time", ["step", "seconds"], [[name, f"{value:.0f}"] for name, value in seconds.items()]),
     ]
 

@@ -137,7 +137,7 @@ class Run:
             speech=speech,
             parents={parent: weights_sha256(folder) for parent, folder in (parents or {}).items()},
             corpus=self.corpus.hash,
-            speakers=self.corpus.speakers("train"),
+            speakers=list(self.corpus.speakers("train")),
             config=config_dict(config),
         )
 
@@ -157,8 +157,9 @@ def _train_thvqvae(run: Run, config: THVQVAEStage) -> Path:
 
 def _train_dee(run: Run, config: DEEStage) -> Path:
     store = run.store()
-    sizes = {"speech_features": store.feature_size, "motion_channels": len(load_rig(run.corpus.rig).channels)}
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **sizes))
+    channels = len(load_rig(run.corpus.rig).channels)
+    model = dataclasses.replace(config.model, speech_features=store.feature_size, motion_channels=channels)
+    config = dataclasses.replace(config, model=model)
     open_run(run.folder, config)
     torch.manual_seed(config.trainer.seed)
     module = DEETraining(config.model, config.training)
@@ -209,13 +210,14 @@ def _train_talker(run: Run, config: TalkerStage) -> Path:
 
 def _train_emotalk(run: Run, config: EmoTalkStage) -> Path:
     store = run.store()
-    sizes = {
-        "speech_features": store.feature_size,
-        "channels": len(load_rig(run.corpus.rig).channels),
-        "people": len(run.corpus.speakers("train")),
-        "frame_rate": run.corpus.frame_rate,
-    }
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **sizes))
+    model = dataclasses.replace(
+        config.model,
+        speech_features=store.feature_size,
+        channels=len(load_rig(run.corpus.rig).channels),
+        people=len(run.corpus.speakers("train")),
+        frame_rate=run.corpus.frame_rate,
+    )
+    config = dataclasses.replace(config, model=model)
     open_run(run.folder, config)
     torch.manual_seed(config.trainer.seed)
     module = EmoTalkTraining(config.model, config.training)
@@ -272,7 +274,7 @@ def train_stage(
     that holds another run.
     """
     stage = STAGES[name]
-    config = compose(stage.config, [find_preset(name, preset)], words)
+    config: Any = compose(stage.config, [find_preset(name, preset)], words)
     encoder = build_encoder(config.speech, source=speech_source) if hasattr(config, "speech") else None
     folders = {parent: part_folder(folder) for parent, folder in (parents or {}).items()}
     return stage.train(Run(Corpus.open(corpus), Path(out), folders, encoder, progress), config)

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import logging
+import os
 import time
 import warnings
 from collections import defaultdict
@@ -89,9 +90,14 @@ def _loggers(config: TrainerConfig, run_folder: Path) -> list[Logger]:
     if "csv" in config.loggers:
         loggers.append(CSVLogger(str(run_folder), name="csv"))
     if "wandb" in config.loggers:
+        os.environ.setdefault("WANDB_SILENT", "true")  # read on import: no banners on the terminal, errors still show
+        import wandb
+
+        settings = wandb.Settings(console="off", disable_git=True)
+        offline = not config.wandb_online
         loggers.append(
             WandbLogger(
-                name=run_folder.name, project="deeptalk", save_dir=str(run_folder), offline=not config.wandb_online
+                name=run_folder.name, project="deeptalk", save_dir=str(run_folder), offline=offline, settings=settings
             )
         )
     return loggers
@@ -174,7 +180,7 @@ def fit(
         for logger in trainer.loggers:
             logger.finalize("success")
             if isinstance(logger, WandbLogger):
-                logger.experiment.finish(quiet=True)
+                logger.experiment.finish()
     best = run_folder / "checkpoints" / "best.ckpt"
     if best.exists():
         module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])

@@ -73,7 +73,7 @@ class Report:
         """Headline table of means and intervals, paired differences where asked for, further metrics, definitions."""
         headline = [name for name, metric in METRICS.items() if metric.headline]
         further = [name for name in METRICS if name not in headline]
-        parts = [self._caption(), "", self._markdown_table("intervals", headline)]
+        parts = [self.caption(), "", self._markdown_table("intervals", headline)]
         if self.settings.get("compare_with"):
             against = self.settings["compare_with"]
             title = f"Paired differences to {against} (row minus {against}, mean over clips):"
@@ -82,14 +82,18 @@ class Report:
         parts += ["", *(f"- **{METRICS[n].title}**: {text}." for n, text in self.definitions().items()), ""]
         return "\n".join(parts)
 
+    def headline_cells(self) -> list[list[str]]:
+        """Headline metrics as text: the header, then a row for each system."""
+        headline = [name for name, metric in METRICS.items() if metric.headline]
+        return [["system", *map(_title, headline)], *self._cells("intervals", headline)]
+
     def table(self) -> Table:
         """Headline metrics for the terminal (rich)."""
-        headline = [name for name, metric in METRICS.items() if metric.headline]
-        table = Table(caption=self._caption(), caption_justify="left")
-        table.add_column("system")
-        for name in headline:
-            table.add_column(_title(name), justify="right")
-        for cells in self._cells("intervals", headline):
+        header, *rows = self.headline_cells()
+        table = Table(caption=self.caption(), caption_justify="left")
+        for number, title in enumerate(header):
+            table.add_column(title, justify="right" if number else "left")
+        for cells in rows:
             table.add_row(*(cell.replace(" [", "\n[").replace("[", r"\[") for cell in cells))
         return table
 
@@ -102,7 +106,8 @@ class Report:
         lines = ["| " + " | ".join(row) + " |" for row in (head, *body)]
         return "\n".join([lines[0], "| --- |" + " ---: |" * len(names), *lines[1:]])
 
-    def _caption(self) -> str:
+    def caption(self) -> str:
+        """What was measured, on what and how, in one paragraph."""
         s = self.settings
         return (
             f"{len(self.clips)} clips of split {s['split']}, {s['takes']} takes and {s['references']} references each; "

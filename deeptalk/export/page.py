@@ -17,7 +17,7 @@ import soundfile
 from jaxtyping import Float
 
 from deeptalk.errors import UserError
-from deeptalk.face import Rig
+from deeptalk.face import LinearRig
 from deeptalk.face.appearance import drawing_mesh
 from deeptalk.files import write_text
 
@@ -64,7 +64,7 @@ def _base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
 
 
-def _head_data(rig: Rig) -> dict[str, Any]:
+def _head_data(rig: LinearRig) -> dict[str, Any]:
     mesh = drawing_mesh(rig)
     channels = []
     for name, delta in zip(rig.channels, rig.deltas):
@@ -99,7 +99,7 @@ def _head_data(rig: Rig) -> dict[str, Any]:
     }
 
 
-def _scene_data(scene: PageScene, rig: Rig) -> dict[str, Any]:
+def _scene_data(scene: PageScene, rig: LinearRig) -> dict[str, Any]:
     frames = {len(motion) for _, motion in scene.takes}
     if len(frames) != 1 or 0 in frames:
         raise UserError(f"Takes of {scene.title!r} have {sorted(frames)} frames; expected one length above 0.")
@@ -129,7 +129,7 @@ def _table_html(table: PageTable) -> str:
     )
 
 
-def write_page(path: str | Path, page: Page, rig: Rig) -> None:
+def write_page(path: str | Path, page: Page, rig: LinearRig) -> None:
     """Write the page atomically.
 
     Raises UserError for takes of unequal length, another channel count or values that are not finite.

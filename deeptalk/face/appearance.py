@@ -60,7 +60,7 @@ def drawing_mesh(rig: Rig) -> DrawingMesh:
 def _subdivide(
     faces: Int[np.ndarray, "face 3"], chosen: Bool[np.ndarray, "face"], count: int
 ) -> tuple[Int[np.ndarray, "finer 3"], Int[np.ndarray, "new 2"]]:
-    """Split the chosen faces into four; returns all faces and the parents of the new vertices, which start at `count`."""
+    """Split the chosen faces into four; returns all faces, and the parents of new vertices, numbered from `count`."""
     coarse = faces[chosen]
     edges = np.sort(coarse[:, [[0, 1], [1, 2], [2, 0]]], axis=2)
     new, place = np.unique(edges.reshape(-1, 2), axis=0, return_inverse=True)
