@@ -90,9 +90,9 @@ class Talker:
         takes: int = 4,
         seed: int = 0,
         emotion: str | None = None,
-        intensity: float | None = None,
-        spread: float = 1.0,
-        temperature: float | tuple[float, float] = 1.0,
+        intensity: float | int | None = None,
+        spread: float | int = 1.0,
+        temperature: float | int | tuple[float, float] = 1.0,
         speaker: str | None = None,
     ) -> list[Take] | list[list[Take]]:
         """Different performances of the same speech.
@@ -188,7 +188,7 @@ class Talker:
         except ValueError as error:
             raise UserError(f"Bundle {self.bundle.folder} cannot act {settings.emotion!r}: {error}") from error
 
-    def _limit(self, motion: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    def _limit(self, motion: np.ndarray) -> tuple[np.ndarray, dict[str, float | int]]:
         """Motion within the rig's limits, and how many values were beyond and by how much at most."""
         limits = np.asarray(self.rig.limits, np.float32)
         limited = np.clip(motion, limits[:, 0], limits[:, 1])
@@ -220,7 +220,7 @@ class Talker:
         }
 
 
-def _waveform(speech: Speech) -> Waveform:
+def _waveform(speech: Any) -> Waveform:
     if isinstance(speech, Waveform):
         return speech
     if isinstance(speech, str | Path):
@@ -242,24 +242,18 @@ def _whole(name: str, value: Any) -> int:
         raise UserError(f"{name} is {value!r}; expected a whole number.") from None
 
 
-def _number(name: str, value: Any, lowest: float, highest: float, expected: str) -> float:
+def _number(name: str, value: Any, expected: str, highest: float = math.inf) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not (math.isfinite(number) and lowest <= number <= highest):
+    if not (math.isfinite(number) and 0 <= number <= highest):
         raise UserError(f"{name} is {value!r}; expected {expected}.")
     return number
 
 
 def _check_settings(
-    takes: int,
-    seed: int,
-    emotion: str | None,
-    intensity: float | None,
-    spread: float,
-    temperature: float | Sequence[float],
-    speaker: str | None,
+    takes: Any, seed: Any, emotion: str | None, intensity: Any, spread: Any, temperature: Any, speaker: str | None
 ) -> _Settings:
     """Settings in their canonical form; raises UserError for the first that is out of range."""
     if _whole("takes", takes) < 1:
@@ -267,22 +261,22 @@ def _check_settings(
     if isinstance(temperature, Sequence) and not isinstance(temperature, str):
         if len(temperature) != 2:
             raise UserError(f"temperature has {len(temperature)} values; expected one number, or two as (top, bottom).")
-        levels = [_number("temperature", level, 0, math.inf, "numbers of 0 or more") for level in temperature]
+        levels = [_number("temperature", level, "numbers of 0 or more") for level in temperature]
     else:
-        levels = [_number("temperature", temperature, 0, math.inf, "a number of 0 or more")] * 2
+        levels = [_number("temperature", temperature, "a number of 0 or more")] * 2
     label = None if emotion is None else EMOTIONS[emotion_index(emotion)]
     if label is None and intensity is not None:
         raise UserError(f"intensity is {intensity} but no emotion is given; give an emotion, or leave intensity out.")
     strength = None
     if label is not None:
         given = _DEFAULT_INTENSITY if intensity is None else intensity
-        strength = _number("intensity", given, 0, 1, "a number from 0 (neutral) to 1 (strong)")
+        strength = _number("intensity", given, "a number from 0 (neutral) to 1 (strong)", highest=1.0)
     return _Settings(
         takes=operator.index(takes),
         seed=_whole("seed", seed),
         emotion=label,
         intensity=strength,
-        spread=_number("spread", spread, 0, math.inf, "a number of 0 or more"),
+        spread=_number("spread", spread, "a number of 0 or more"),
         temperatures=(levels[0], levels[1]),
         speaker=speaker,
     )

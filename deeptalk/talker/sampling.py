@@ -65,7 +65,7 @@ class StraightThrough:
 class Drawn:
     """Chooses codes with noise and a temperature for each level (0 is top, 1 is bottom)."""
 
-    noise: tuple[Float[Tensor, "batch token code"], Float[Tensor, "batch token code"]]
+    noise: tuple[Float[Tensor, "batch top top_code"], Float[Tensor, "batch bottom bottom_code"]]
     """Gumbel noise of the top and of the bottom level."""
     temperatures: tuple[float, float]
     """Temperature of the top and of the bottom level; 0 is the most likely code."""

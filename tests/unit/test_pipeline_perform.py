@@ -92,23 +92,22 @@ def test_spread_alone_and_each_temperature_alone_give_variety(talker):
 def test_variety_grows_with_temperature(talker):
     def variety(temperature: float) -> float:
         takes = np.stack([t.motion for t in talker.perform(SPEECH, takes=12, spread=0, temperature=temperature)])
-        return float(takes.std(axis=0).mean())
+        return float(np.ptp(takes, axis=0).mean())
 
     assert variety(0.0) == 0.0
     assert variety(0.0) < variety(0.3) < variety(3.0)
 
 
 def test_labels_and_intensity_steer(talker):
-    takes = {
-        (emotion, intensity): motions(talker.perform(SPEECH, takes=1, emotion=emotion, intensity=intensity))[0]
-        for emotion, intensity in ((None, None), ("happy", 0.2), ("happy", 1.0), ("sad", 1.0), ("happy", 0.0), ("sad", 0.0))
-    }
-    assert len(set(takes.values())) == 5
-    # at intensity 0 every emotion is neutral
-    assert takes["happy", 0.0] == takes["sad", 0.0]
-    # half is what is meant if no intensity is given, and aliases are read
-    half = motions(talker.perform(SPEECH, takes=1, emotion="joy"))
-    assert half == motions(talker.perform(SPEECH, takes=1, emotion="happy", intensity=0.5))
+    def act(emotion: str | None, intensity: float | None) -> bytes:
+        settings = {"emotion": emotion, "intensity": intensity, "spread": 0, "temperature": 0}
+        return motions(talker.perform(SPEECH, takes=1, **settings))[0]
+
+    asked = ((None, None), ("happy", 0.4), ("happy", 1.0), ("sad", 1.0), ("neutral", None))
+    assert len({act(*one) for one in asked}) == 5
+    # at intensity 0 every emotion is neutral; half is meant where none is given; other spellings are read
+    assert act("happy", 0.0) == act("sad", 0.0) == act("neutral", 0.7)
+    assert act("joy", None) == act("happy", 0.5)
 
 
 def test_speakers_by_name(talker):
@@ -136,7 +135,8 @@ def test_the_recipe_makes_the_take_again(talker, tmp_path):
 
 
 def test_limiting_is_counted(talker, monkeypatch):
-    monkeypatch.setattr(talker.bundle.motion_prior, "motion_mean", talker.bundle.motion_prior.motion_mean + 5.0)
+    prior = talker.bundle.motion_prior
+    monkeypatch.setitem(prior._buffers, "motion_mean", prior.motion_mean + 5.0)
     take = talker.perform(SPEECH, takes=1)[0]
     assert take.motion.max() == 1.0
     assert take.recipe["limited"]["values"] == take.motion.size
@@ -163,13 +163,10 @@ def test_very_short_speech_and_silence(talker, seconds):
     ("settings", "message"),
     [
         ({"takes": 0}, "takes is 0; expected at least 1"),
-        ({"takes": 1.5}, r"takes is 1\.5; expected a whole number"),
-        ({"seed": "x"}, "seed is 'x'; expected a whole number"),
         ({"spread": -1}, "spread is -1; expected a number of 0 or more"),
         ({"spread": float("nan")}, "spread is nan"),
         ({"temperature": -0.1}, r"temperature is -0\.1; expected a number of 0 or more"),
         ({"temperature": (1.0, -1.0)}, r"temperature is -1\.0; expected numbers of 0 or more"),
-        ({"temperature": (1.0, 1.0, 1.0)}, r"temperature has 3 values; expected one number, or two as \(top, bottom\)"),
         ({"emotion": "hapy"}, "Unknown emotion 'hapy'.*Did you mean 'happy'"),
         ({"emotion": "happy", "intensity": 1.2}, r"intensity is 1\.2; expected a number from 0 \(neutral\) to 1"),
         ({"intensity": 0.5}, "intensity is 0.5 but no emotion is given"),
@@ -180,13 +177,29 @@ def test_bad_settings_are_one_sentence(talker, settings, message):
         talker.perform(SPEECH, **settings)
 
 
+def test_settings_of_another_type_are_one_sentence():
+    # past `perform`, whose annotations are checked in tests but not where people run it
+    good = {"takes": 1, "seed": 0, "emotion": None, "intensity": None, "spread": 1, "temperature": 1, "speaker": None}
+    assert pipeline._check_settings(**{**good, "takes": np.int64(3)}).takes == 3
+    for name, value, message in (
+        ("takes", 1.5, r"takes is 1\.5; expected a whole number"),
+        ("takes", True, "takes is True; expected a whole number"),
+        ("seed", "x", "seed is 'x'; expected a whole number"),
+        ("spread", "wide", "spread is 'wide'; expected a number of 0 or more"),
+        ("temperature", (1, 1, 1), r"temperature has 3 values; expected one number, or two as \(top, bottom\)"),
+        ("temperature", "hot", "temperature is 'hot'; expected a number of 0 or more"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pipeline._check_settings(**{**good, name: value})
+
+
 def test_bad_speech_is_one_sentence(talker, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         talker.perform(tmp_path / "nothing.wav")
     with pytest.raises(UserError, match="0 samples"):
         talker.perform((np.zeros(0), 16000))
     with pytest.raises(UserError, match="Speech is given as ndarray; expected"):
-        talker.perform(SPEECH[0])
+        pipeline._waveform(SPEECH[0])
     with pytest.raises(UserError, match=r"lasts 130\.0 s; up to 120 s can be performed at once"):
         talker.perform((np.zeros(130 * 16000, np.float32), 16000))
 
@@ -194,7 +207,7 @@ def test_bad_speech_is_one_sentence(talker, tmp_path):
 def test_an_emotion_that_was_never_seen_is_refused(talker, monkeypatch):
     fitted = talker.bundle.dee.prototypes["motion"].fitted.clone()
     fitted[3] = False
-    monkeypatch.setattr(talker.bundle.dee.prototypes["motion"], "fitted", fitted)
+    monkeypatch.setitem(talker.bundle.dee.prototypes["motion"]._buffers, "fitted", fitted)
     with pytest.raises(UserError, match="cannot act 'sad': No prototype for sad; fitted: neutral"):
         talker.perform(SPEECH, emotion="sad")
 

@@ -71,9 +71,9 @@ def tiny_config(**changes: object) -> IndexPredictorConfig:
 def tiny_predictor(seed: int = 2, **changes: object) -> IndexPredictor:
     torch.manual_seed(seed)
     predictor = IndexPredictor(tiny_config(**changes))
-    # Logits as far apart as those of a trained predictor.
-    for output in (predictor.top_output, predictor.bottom_output):
-        output.weight.data.mul_(8)
+    # As decided as a trained predictor: logits far apart, emotion and speaker that matter.
+    for layer in (predictor.top_output, predictor.bottom_output, predictor.emotion, predictor.identity):
+        layer.weight.data.mul_(8)
     return predictor.eval()
 
 
@@ -98,7 +98,11 @@ def write_tiny_parts(folder: Path, cache_key: str) -> dict[str, Path]:
     dee = tiny_dee()
     dee.fit_prototypes([{**batch, "intensity": torch.where(batch["emotion"] > 0, 0.5, 0.0)}])
     speech = SpeechFeatures("logmel", FEATURES, cache_key)
-    models = {"thvqvae": tiny_prior(), "dee": dee, "talker": tiny_predictor()}
+    for prototypes in dee.prototypes.values():  # a trained DEE keeps its emotions apart
+        prototypes.mean.copy_(torch.nn.functional.normalize(torch.randn(8, 8), dim=-1))
+    predictor = tiny_predictor()
+    predictor.set_statistics(torch.full((FEATURES,), 1.6), torch.full((FEATURES,), 0.7))
+    models = {"thvqvae": tiny_prior(), "dee": dee, "talker": predictor}
     folders: dict[str, Path] = {}
     for name, model in models.items():
         fields: dict = {
