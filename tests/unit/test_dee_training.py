@@ -59,7 +59,9 @@ def test_one_batch_is_learned_to_near_perfect_retrieval():
     assert metrics["motion_to_speech_recall_at_1"] >= 15 / 16
 
 
-@pytest.mark.parametrize("weights", [{}, {"pseudo_positive_weight": 0.1, "targets": "speech"}, {"targets": "emotion"}])
+@pytest.mark.parametrize(
+    "weights", [{}, {"pseudo_positive_weight": 0.1, "targets": "speech"}, {"targets": "emotion", "label_weight": 0.3}]
+)
 def test_gradients_reach_every_parameter_and_terms_add_up(weights):
     torch.manual_seed(0)
     training = DEETraining(CONFIG, DEETrainingConfig(**weights))
@@ -69,6 +71,7 @@ def test_gradients_reach_every_parameter_and_terms_add_up(weights):
     settings = training.training_config
     expected = terms["match"] + settings.vib_weight * terms["vib"] + settings.coverage_weight * terms["coverage"]
     expected = expected + settings.pseudo_positive_weight * terms.get("pseudo_match", 0.0)
+    expected = expected + settings.label_weight * terms.get("label", 0.0)
     torch.testing.assert_close(terms["loss"], expected)
     terms["loss"].backward()
     silent = [name for name, parameter in training.named_parameters() if not parameter.grad.abs().sum() > 0]
@@ -83,6 +86,24 @@ def test_coverage_teaches_the_width_of_the_speech_side_only():
     assert all(parameter.grad is None for parameter in training.model.motion_encoder.parameters())
     assert all(parameter.grad is None for parameter in training.model.speech_encoder.mean_head.parameters())
     assert training.model.speech_encoder.log_variance_head.linear.bias.grad.abs().sum() > 0
+
+
+def test_label_loss_is_the_cross_entropy_of_known_emotions():
+    torch.manual_seed(0)
+    training = DEETraining(CONFIG, DEETrainingConfig(label_weight=1.0))
+    content = clips()
+    embeddings = training.model(content)
+    sides = (embeddings["speech"], embeddings["motion"])
+    known = content["emotion"] < 5
+    partly = {**content, "emotion": content["emotion"].where(known, -1)}
+    expected = sum(
+        torch.nn.functional.cross_entropy(training.label_logits(10 * side.mean[known]), content["emotion"][known])
+        for side in sides
+    )
+    torch.testing.assert_close(training.losses(*sides, partly)["label"], expected)
+    nothing = {**content, "emotion": torch.full((16,), -1)}
+    assert training.losses(*sides, nothing)["label"] == 0
+    assert "label_logits.weight" not in training.model.state_dict()
 
 
 def test_targets_by_speech_are_easier_for_clips_of_one_speech():
