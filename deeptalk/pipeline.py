@@ -63,7 +63,7 @@ class Talker:
         if expected is not None and expected.cache_key != encoder.cache_key():
             raise UserError(
                 f"Bundle {bundle.folder} was trained on speech features {expected.name} ({expected.cache_key}), the "
-                f"encoder at hand gives {encoder.name} ({encoder.cache_key()}). Use the encoder and weights that it was "
+                f"encoder at hand gives {encoder.name} ({encoder.cache_key()}). Use the encoder and weights it was "
                 "trained with, or train it again."
             )
         self.bundle = bundle

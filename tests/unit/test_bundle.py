@@ -67,7 +67,9 @@ def test_a_part_comes_back_as_written(tmp_path):
     assert read_part(tmp_path / "prior", "thvqvae") == part
     with pytest.raises(UserError, match="holds a thvqvae, expected a dee"):
         read_part(tmp_path / "prior", "dee")
-    with pytest.raises(UserError, match=r"nothing is not a trained dee: .*config\.json, model\.safetensors, part\.json"):
+    with pytest.raises(
+        UserError, match=r"not a trained dee: .*config\.json, model\.safetensors, part\.json"
+    ):
         read_part(tmp_path / "nothing", "dee")
     with pytest.raises(UserError, match="A part is named 'voice'; expected one of thvqvae, dee, talker"):
         Part("voice", "arkit", 25.0)
@@ -86,7 +88,7 @@ def test_a_changed_byte_is_found_and_its_part_named(bundle, part, file):
 
 def test_a_missing_file_is_named(bundle):
     (bundle / "dee" / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="lacks dee/model.safetensors of its part dee"):
+    with pytest.raises(UserError, match=r"lacks dee/model\.safetensors of its part dee"):
         read_bundle(bundle)
 
 
@@ -165,13 +167,13 @@ def test_a_part_of_other_sizes_is_refused_on_reading(folders, tmp_path):
     edit_part(folders["talker"], parents={})
     write_part(folders["thvqvae"], tiny_prior(codes=20), read_part(folders["thvqvae"], "thvqvae"))
     write_bundle(tmp_path / "bundle", folders)
-    with pytest.raises(UserError, match="do not fit each other.*top_codes 12, the motion prior has 20"):
+    with pytest.raises(UserError, match=r"do not fit each other.*top_codes 12, the motion prior has 20"):
         read_bundle(tmp_path / "bundle")
 
 
 def test_a_record_of_another_make_is_refused(folders):
     edit_part(folders["dee"], mood="good")
-    with pytest.raises(UserError, match="part.json is not a part's record .*mood"):
+    with pytest.raises(UserError, match=r"part\.json is not a part's record .*mood"):
         read_part(folders["dee"], "dee")
 
 

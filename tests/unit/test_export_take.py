@@ -151,9 +151,9 @@ def test_unknown_formats_name_the_known_ones(take, tmp_path):
 
 
 def test_takes_refuse_what_is_not_a_motion():
+    broken = np.zeros((3, 52), np.float32)
+    broken[1, 2] = np.nan
     with pytest.raises(UserError, match="holds nan at frame 1, channel 2"):
-        broken = np.zeros((3, 52), np.float32)
-        broken[1, 2] = np.nan
         Take(broken)
     with pytest.raises(UserError, match=r"has shape \(0, 52\); expected \(frame, channel\) with at least one frame"):
         Take(np.zeros((0, 52), np.float32))

@@ -222,7 +222,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_where_load_looks(bare, bundle, monkeypatch):
-    with pytest.raises(UserError, match="No bundle found.*Run `deeptalk demo`.*or `deeptalk train`"):
+    with pytest.raises(UserError, match=r"No bundle found.*Run `deeptalk demo`.*or `deeptalk train`"):
         pipeline.find_bundle()
     pipeline.remember_demo(bundle)
     assert pipeline.last_demo_file() == bare / "cache" / "deeptalk" / "last_demo"
@@ -237,7 +237,7 @@ def test_where_load_looks(bare, bundle, monkeypatch):
 
 def test_a_demo_that_is_gone_is_named(bare):
     pipeline.remember_demo(bare / "gone")
-    with pytest.raises(UserError, match="bundle of the last demo, .*gone, is gone. Run `deeptalk demo` again"):
+    with pytest.raises(UserError, match=r"bundle of the last demo, .*gone, is gone. Run `deeptalk demo` again"):
         pipeline.find_bundle()
 
 

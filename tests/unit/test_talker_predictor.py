@@ -7,9 +7,7 @@ from deeptalk.talker import IndexPredictor, IndexPredictorConfig, MostLikely, Pr
 
 def run(predictor: IndexPredictor, batch: dict, vector: torch.Tensor) -> Prediction:
     with torch.no_grad():
-        return predictor(
-            batch["features"], vector, batch["speaker"], batch["lengths"], tiny_prior(), MostLikely()
-        )
+        return predictor(batch["features"], vector, batch["speaker"], batch["lengths"], tiny_prior(), MostLikely())
 
 
 @pytest.fixture
@@ -36,7 +34,9 @@ def test_a_clip_in_a_batch_is_the_clip_alone(vector):
         single = run(predictor, alone, vector[row : row + 1])
         tops = -(-length // 4)
         torch.testing.assert_close(together.top_logits[row, :tops], single.top_logits[0], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(together.bottom_logits[row, : 2 * tops], single.bottom_logits[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            together.bottom_logits[row, : 2 * tops], single.bottom_logits[0], atol=1e-4, rtol=1e-4
+        )
         torch.testing.assert_close(together.motion[row, :length], single.motion[0], atol=1e-5, rtol=1e-5)
 
 
