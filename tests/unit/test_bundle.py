@@ -67,9 +67,7 @@ def test_a_part_comes_back_as_written(tmp_path):
     assert read_part(tmp_path / "prior", "thvqvae") == part
     with pytest.raises(UserError, match="holds a thvqvae, expected a dee"):
         read_part(tmp_path / "prior", "dee")
-    with pytest.raises(
-        UserError, match=r"not a trained dee: .*config\.json, model\.safetensors, part\.json"
-    ):
+    with pytest.raises(UserError, match=r"not a trained dee: .*config\.json, model\.safetensors, part\.json"):
         read_part(tmp_path / "nothing", "dee")
     with pytest.raises(UserError, match="A part is named 'voice'; expected one of thvqvae, dee, talker"):
         Part("voice", "arkit", 25.0)

@@ -118,7 +118,7 @@ def test_save_and_load_give_the_same_predictor(tmp_path, vector):
 def test_defaults_are_the_published_sizes():
     predictor = IndexPredictor(IndexPredictorConfig())
     parameters = sum(p.numel() for p in predictor.parameters())
-    # facts 3.1: 5.68 M with the released code's unused 43 -> 128 layer; ours adds 32 x 32 identities in place of one-hots.
+    # facts 3.1: 5.68 M with an unused 43 -> 128 layer; ours has 32 x 32 identities in place of one-hots.
     assert 5.6e6 < parameters < 5.75e6
     top = [*predictor.top_input.parameters(), *predictor.top_stack.parameters(), *predictor.top_output.parameters()]
     assert round(sum(p.numel() for p in top) / 1e6, 2) == 2.57
