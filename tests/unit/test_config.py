@@ -55,5 +55,5 @@ def test_saved_config_composes_to_the_same(tmp_path):
 
 
 def test_unknown_preset_names_the_known_ones():
-    with pytest.raises(UserError, match="No preset 'huge' for thvqvae; there are: .*tiny"):
+    with pytest.raises(UserError, match=r"No preset 'huge' for thvqvae; there are: .*tiny"):
         find_preset("thvqvae", "huge")
