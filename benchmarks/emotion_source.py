@@ -82,9 +82,8 @@ def main() -> None:
     clips = benchmark_clips(corpus, build_encoder(speech.name), split=arguments.split, held_out=0)
     classify, accuracy = train_probe(corpus)
     truth = np.mean([halves_agree(classify, motion) for clip in clips for motion in clip.references])
-    print(
-        f"{len(clips)} clips of split {arguments.split}, {arguments.takes} takes, {len(clips[0].references)} references;"
-    )
+    count = len(clips[0].references)
+    print(f"{len(clips)} clips of split {arguments.split}, {arguments.takes} takes, {count} references;")
     print(f"the probe is right on {accuracy:.0%} of its training data.\n")
     print("| bundle | " + " | ".join(f"{name}, mm" for name in METRICS) + " | label obeyed | one reading |")
     print("| --- |" + " ---: |" * (len(METRICS) + 2))
