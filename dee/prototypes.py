@@ -7,30 +7,34 @@ from torch.nn import functional
 
 from dee.gaussian import GaussianEmbedding, slerp
 
+SMALLEST_STEP = 0.05
+"""Halves of an emotion's clips whose mean intensities differ by less than this say nothing about a direction."""
+
 
 class Prototypes(nn.Module):
     """One Gaussian for each emotion, steered by intensity. The first emotion is neutral, the start of every path.
 
-    An emotion's mean is the mean direction of its clips, weighted by intensity, and stands at `reference_intensity`.
-    Intensity 0 is neutral, the reference intensity is that mean; in between and beyond, the point moves along the great
-    circle through both at constant speed (beyond is extrapolation, of what the clips did not show).
+    An emotion's path over the sphere starts at neutral (intensity 0), passes the mean direction of the weaker half of
+    its clips, then that of the stronger half, each at the mean intensity of those clips, and goes on beyond in the
+    direction from the one to the other. Between these points it moves along great circles at constant speed. (A single
+    circle through neutral and one mean leads past the emotion: at intensity 1 half of the takes acted something else.)
     The variance is that of a draw from any clip of the emotion: the clips' own variances plus the scatter of their
     means about the path. So a draw by label covers the different readings of that label.
     All numbers are buffers and are saved with the model.
     """
 
-    mean: Tensor
+    anchors: Tensor
+    anchor_intensity: Tensor
     log_variance: Tensor
-    reference_intensity: Tensor
     fitted: Tensor
 
     def __init__(self, emotions: list[str], embedding_size: int) -> None:
         super().__init__()
         self.emotions = list(emotions)
         count = len(emotions)
-        self.register_buffer("mean", torch.zeros(count, embedding_size))
+        self.register_buffer("anchors", torch.zeros(count, 2, embedding_size))
+        self.register_buffer("anchor_intensity", torch.ones(count, 2))
         self.register_buffer("log_variance", torch.zeros(count, embedding_size))
-        self.register_buffer("reference_intensity", torch.ones(count))
         self.register_buffer("fitted", torch.zeros(count, dtype=torch.bool))
 
     @torch.no_grad()
@@ -50,13 +54,19 @@ class Prototypes(nn.Module):
         for index in present:
             chosen = emotion == index
             strength = intensity[chosen]
-            weight = torch.ones_like(strength) if index == 0 else strength
-            if weight.sum() == 0:
+            if index and strength.max() == 0:
                 raise ValueError(f"Every {self.emotions[index]} clip has intensity 0; only neutral clips may.")
-            self.mean[index] = functional.normalize((weight[:, None] * embedding.mean[chosen]).sum(dim=0), dim=-1)
-            self.reference_intensity[index] = (weight * strength).sum() / weight.sum() if index else 1.0
+            self._fit_anchors(index, embedding.mean[chosen], strength)
             self.fitted[index] = True
             self._fit_variance(index, embedding, chosen, strength)
+
+    def _fit_anchors(self, index: int, means: Float[Tensor, "clip embedding"], strength: Float[Tensor, "clip"]) -> None:
+        felt = strength > 0 if index else torch.ones_like(strength, dtype=torch.bool)
+        middle = strength[felt].median()
+        weaker, stronger = felt & (strength <= middle), felt & (strength > middle)
+        for place, half in enumerate((weaker, stronger if stronger.any() else weaker)):
+            self.anchors[index, place] = functional.normalize(means[half].sum(dim=0), dim=-1)
+            self.anchor_intensity[index, place] = strength[half].mean()
 
     def _fit_variance(
         self, index: int, embedding: GaussianEmbedding, chosen: Bool[Tensor, "batch"], strength: Float[Tensor, "clip"]
@@ -68,13 +78,22 @@ class Prototypes(nn.Module):
     def _mean_at(
         self, emotion: Int[Tensor, "batch"], intensity: Float[Tensor, "batch"]
     ) -> Float[Tensor, "batch embedding"]:
-        neutral = self.mean[0].expand(len(emotion), -1)
-        return slerp(neutral, self.mean[emotion], intensity / self.reference_intensity[emotion])
+        neutral = self.anchors[0, 0].expand(len(emotion), -1)
+        weak, strong = self.anchors[emotion].unbind(dim=1)
+        at_weak, at_strong = self.anchor_intensity[emotion].unbind(dim=1)
+        first = slerp(neutral, weak, intensity / at_weak.clamp(min=SMALLEST_STEP))
+        step = at_strong - at_weak
+        along = torch.where(step > SMALLEST_STEP, (intensity - at_weak) / step.clamp(min=SMALLEST_STEP), 1.0)
+        return torch.where(
+            (emotion == 0)[:, None],
+            neutral,
+            torch.where((intensity < at_weak)[:, None], first, slerp(weak, strong, along)),
+        )
 
     def forward(self, emotion: Int[Tensor, "batch"], intensity: Float[Tensor, "batch"]) -> GaussianEmbedding:
         """Gaussian of each labelled emotion at its intensity (0 neutral, 1 strong).
 
-        The log-variance goes linearly from neutral's to the emotion's own at the reference intensity, and stays there.
+        The log-variance goes linearly from neutral's to the emotion's own at its weak clips, and stays there.
         Raises ValueError for an emotion that was not fitted, by name, an index out of range or a negative intensity.
         """
         self._check(emotion, intensity, lowest=0)
@@ -85,7 +104,7 @@ class Prototypes(nn.Module):
                 f"No prototype for {', '.join(missing)}; fitted: {known}. "
                 "Fit prototypes on a corpus that has clips of that emotion."
             )
-        weight = (intensity / self.reference_intensity[emotion]).clamp(max=1.0)[:, None]
+        weight = (intensity / self.anchor_intensity[emotion, 0].clamp(min=SMALLEST_STEP)).clamp(max=1.0)[:, None]
         log_variance = torch.lerp(self.log_variance[0].expand(len(emotion), -1), self.log_variance[emotion], weight)
         return GaussianEmbedding(self._mean_at(emotion, intensity), log_variance)
 

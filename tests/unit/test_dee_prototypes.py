@@ -39,7 +39,7 @@ def fitted():
 
 
 def test_intensity_moves_along_the_great_circle(fitted):
-    intensity = torch.tensor([0.0, 0.25, 0.5, 1.0, 1.2])
+    intensity = torch.tensor([0.0, 0.25, 0.5, 0.8, 1.0])
     for emotion, full_angle in ((1, 1.2), (2, 0.8)):
         points = fitted(torch.full((5,), emotion), intensity).mean
         expected = torch.stack([path_point(emotion, full_angle * i) for i in intensity.tolist()])
@@ -49,6 +49,24 @@ def test_intensity_moves_along_the_great_circle(fitted):
     neutral = fitted(torch.zeros(5, dtype=torch.long), intensity).mean
     torch.testing.assert_close(neutral, neutral[:1].expand(5, -1))
     torch.testing.assert_close(fitted(torch.tensor([1]), torch.tensor([0.0])).mean, neutral[:1])
+
+
+def test_the_path_bends_where_the_clips_do(fitted):
+    """Weak clips of an emotion on one axis, strong ones on another: each intensity leads to its own clips."""
+    means = torch.stack([path_point(0, 0.0)] * 4 + [path_point(1, 1.5)] * 4 + [path_point(2, 1.5)] * 4)
+    emotion = torch.tensor([0] * 4 + [1] * 8)
+    intensity = torch.tensor([0.0] * 4 + [0.4] * 4 + [0.8] * 4)
+    prototypes = Prototypes(NAMES, SIZE)
+    prototypes.fit(GaussianEmbedding(means, torch.full_like(means, -8.0)), emotion, intensity)
+    for strength, axis in ((0.4, 1), (0.8, 2)):
+        point = prototypes(torch.tensor([1]), torch.tensor([strength])).mean[0]
+        assert point @ path_point(axis, 1.5) > 0.999
+    beyond = prototypes(torch.tensor([1]), torch.tensor([1.0])).mean[0]
+    assert beyond @ path_point(2, 1.5) > beyond @ path_point(1, 1.5)
+    # clips of one intensity give no direction to go on in
+    assert torch.allclose(
+        fitted(torch.tensor([2]), torch.tensor([1.0])).mean, fitted(torch.tensor([2]), torch.tensor([1.4])).mean
+    )
 
 
 def test_variance_is_that_of_draws_from_the_clips(fitted):
