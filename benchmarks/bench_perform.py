@@ -23,7 +23,7 @@ from deeptalk.talker import IndexPredictor
 from thvqvae import THVQVAE
 from thvqvae.hierarchy import level_frames
 
-SECONDS = (2, 10, 30)
+SECONDS = (2, 10, 20)
 TAKES = 4
 
 
