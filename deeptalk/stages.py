@@ -125,6 +125,14 @@ class Run:
         assert self.encoder is not None
         return FeatureStore.build(self.corpus, self.encoder, progress=self.progress)
 
+    def open(self, config: Any) -> None:
+        """Prepare the run's folder; UserError where it holds another run."""
+        inputs = {f"weights of {name}": weights_sha256(folder) for name, folder in self.parents.items()}
+        inputs["corpus"] = self.corpus.hash
+        if self.encoder is not None:
+            inputs["speech encoder"] = self.encoder.cache_key()
+        open_run(self.folder, config, inputs)
+
     def part(self, name: str, config: Any, parents: Mapping[str, Path] | None = None) -> Part:
         """The record of the part this run makes."""
         speech = None
@@ -146,7 +154,7 @@ def _train_thvqvae(run: Run, config: THVQVAEStage) -> Path:
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, channels=len(load_rig(run.corpus.rig).channels))
     )
-    open_run(run.folder, config)
+    run.open(config)
     torch.manual_seed(config.trainer.seed)
     vertices = compact_vertices(load_rig(run.corpus.rig), config.region_weights)
     module = THVQVAETraining(config.model, config.training, vertices)
@@ -160,7 +168,7 @@ def _train_dee(run: Run, config: DEEStage) -> Path:
     channels = len(load_rig(run.corpus.rig).channels)
     model = dataclasses.replace(config.model, speech_features=store.feature_size, motion_channels=channels)
     config = dataclasses.replace(config, model=model)
-    open_run(run.folder, config)
+    run.open(config)
     torch.manual_seed(config.trainer.seed)
     module = DEETraining(config.model, config.training)
     module.model.set_statistics(*feature_statistics(store, run.corpus), *motion_statistics(run.corpus))
@@ -192,7 +200,7 @@ def _train_talker(run: Run, config: TalkerStage) -> Path:
         decoded_top_size=prior.config.hidden_size,
     )
     config = dataclasses.replace(config, model=model)
-    open_run(run.folder, config)
+    run.open(config)
     vertices = compact_vertices(load_rig(run.corpus.rig), config.region_weights)
     data = ClipWindows(run.corpus, store, config.data)
     torch.manual_seed(config.trainer_1.seed)
@@ -218,11 +226,11 @@ def _train_emotalk(run: Run, config: EmoTalkStage) -> Path:
         frame_rate=run.corpus.frame_rate,
     )
     config = dataclasses.replace(config, model=model)
-    open_run(run.folder, config)
+    data = SwappedPairs(run.corpus, store, config.data)
+    run.open(config)
     torch.manual_seed(config.trainer.seed)
     module = EmoTalkTraining(config.model, config.training)
     module.model.set_statistics(*feature_statistics(store, run.corpus))
-    data = SwappedPairs(run.corpus, store, config.data)
     fit(module, data, config.trainer, run.folder, "val/total", run.progress)
     return write_part(run.folder / "model", module.model, run.part("emotalk", config))
 

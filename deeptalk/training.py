@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +15,13 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from deeptalk.config import save_config
 from deeptalk.errors import UserError
+from deeptalk.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,14 @@ def _loggers(config: TrainerConfig, run_folder: Path) -> list[Logger]:
         os.environ.setdefault("WANDB_SILENT", "true")  # read on import: no banners on the terminal, errors still show
         import wandb
 
-        settings = wandb.Settings(console="off", disable_git=True)
-        offline = not config.wandb_online
-        loggers.append(
-            WandbLogger(
-                name=run_folder.name, project="deeptalk", save_dir=str(run_folder), offline=offline, settings=settings
-            )
+        run = wandb.init(
+            project="deeptalk",
+            name=run_folder.name,
+            dir=run_folder,
+            mode="online" if config.wandb_online else "offline",
+            settings=wandb.Settings(console="off", disable_git=True),
         )
+        loggers.append(WandbLogger(experiment=run))
     return loggers
 
 
@@ -188,25 +191,29 @@ def fit(
     return time.perf_counter() - started
 
 
-def open_run(run_folder: Path, config: Any) -> None:
-    """Prepare a run's folder and write its resolved config; refuse to resume a run made with another config.
+def open_run(run_folder: Path, config: Any, inputs: Mapping[str, str]) -> None:
+    """Prepare a run's folder: write its resolved config, and the hashes of what it is made from.
 
-    Raises UserError naming both ways out.
+    Raises UserError where the folder holds a run, trained at all, with another config or made from other inputs.
+
+    Args:
+        run_folder: the run's folder.
+        config: resolved config.
+        inputs: hash of the corpus, of each parent's weights, of the speech encoder; name to text.
     """
-    path = run_folder / "config.yaml"
-    before = path.read_text(encoding="utf-8") if path.exists() else None
-    if before is not None and (run_folder / "checkpoints" / "last.ckpt").exists():
-        from omegaconf import OmegaConf
-
-        now = OmegaConf.to_yaml(OmegaConf.structured(config))
-        if now != before:
-            changed = [new.strip() for old, new in zip(before.splitlines(), now.splitlines()) if old != new]
+    now = OmegaConf.to_yaml(OmegaConf.structured(config))
+    if any(run_folder.glob("**/checkpoints/last.ckpt")):
+        before = (run_folder / "config.yaml").read_text(encoding="utf-8")
+        changed = [line.strip() for line in now.splitlines() if line not in before.splitlines()]
+        made_from = read_json(run_folder / "inputs.json")
+        changed += [f"another {name}" for name, value in inputs.items() if made_from.get(name) != value]
+        if changed or now != before:
             raise UserError(
-                f"{run_folder} holds a run with another config (now: {', '.join(changed[:3]) or 'other keys'}). "
+                f"{run_folder} holds another run (now: {', '.join(changed[:3]) or 'fewer keys'}). "
                 "Give another --out, or delete that folder to start again."
             )
-    run_folder.mkdir(parents=True, exist_ok=True)
-    save_config(config, path)
+    write_json(run_folder / "inputs.json", dict(inputs))
+    save_config(config, run_folder / "config.yaml")
 
 
 def read_history(run_folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -92,7 +92,7 @@ class Report:
         header, *rows = self.headline_cells()
         table = Table(caption=self.caption(), caption_justify="left")
         for number, title in enumerate(header):
-            table.add_column(title, justify="right" if number else "left")
+            table.add_column(title, justify="right" if number else "left", overflow="fold")
         for cells in rows:
             table.add_row(*(cell.replace(" [", "\n[").replace("[", r"\[") for cell in cells))
         return table

@@ -89,12 +89,16 @@ def test_history_spans_a_restart(tmp_path):
 
 
 def test_another_config_is_refused_in_a_used_folder(tmp_path):
-    open_run(tmp_path, TrainerConfig())
-    open_run(tmp_path, TrainerConfig(seed=7))  # nothing trained yet: allowed
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints/last.ckpt").touch()
-    with pytest.raises(UserError, match=r"another config .*seed: 8"):
-        open_run(tmp_path, TrainerConfig(seed=8))
+    inputs = {"corpus": "abc"}
+    open_run(tmp_path, TrainerConfig(), inputs)
+    open_run(tmp_path, TrainerConfig(seed=7), inputs)  # nothing trained yet: allowed
+    (tmp_path / "stage_1/checkpoints").mkdir(parents=True)
+    (tmp_path / "stage_1/checkpoints/last.ckpt").touch()
+    open_run(tmp_path, TrainerConfig(seed=7), inputs)
+    with pytest.raises(UserError, match=r"another run .*seed: 8"):
+        open_run(tmp_path, TrainerConfig(seed=8), inputs)
+    with pytest.raises(UserError, match=r"another run .*another corpus"):
+        open_run(tmp_path, TrainerConfig(seed=7), {"corpus": "xyz"})
 
 
 def test_unknown_logger_is_refused():
