@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from deeptalk.errors import UserError
 
@@ -172,22 +173,37 @@ def demo(
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Print one error to stderr and leave."""
-    Console(stderr=True).print(f"[bold red]error:[/] {message}", soft_wrap=True, highlight=False)
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
     raise SystemExit(code)
+
+
+def _raised_by_model(error: ValueError) -> bool:
+    """Whether dee or thvqvae, which know no UserError, raised it themselves: then its words are for the user."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    module = frame.tb_frame.f_globals.get("__name__", "") if frame is not None else ""
+    return module.split(".")[0] in {"dee", "thvqvae"}
 
 
 def main() -> None:
     """Entry point: user errors become one sentence and exit code 2, an interruption 130."""
     try:
-        app()
+        app(prog_name="deeptalk")
     except UserError as error:
-        from rich.markup import escape
-
-        fail(escape(str(error)))
-    except KeyboardInterrupt:
-        fail("Stopped. Finished work is kept; run the same command again to go on.", 130)
+        fail(str(error))
+    except ValueError as error:
+        if not _raised_by_model(error):
+            raise
+        fail(str(error))
     except BrokenPipeError:
         sys.exit(141)
+    except OSError as error:  # no space left, no permission, a file where a folder is needed
+        if error.errno is None:
+            raise
+        fail(f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
+    except KeyboardInterrupt:
+        fail("Stopped. Finished work is kept; run the same command again to go on.", 130)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,12 @@ from typing import Any
 from deeptalk.errors import UserError
 
 
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    in_the_way = next((folder for folder in path.parents if os.path.isfile(folder)), None)
+    reason = f"{in_the_way} is a file, not a folder" if in_the_way else error.strerror
+    return UserError(f"Cannot write {path}: {reason}. Choose a folder you can write to.")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the place of `path` only if the block succeeds.
@@ -25,7 +31,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Choose a folder you can write to.") from error
+        raise _cannot_write(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -44,7 +50,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Choose a folder you can write to.") from error
+        raise _cannot_write(path, error) from error
     try:
         yield temporary
         os.chmod(temporary, 0o755)
