@@ -57,26 +57,41 @@ def build_encoder(
 ) -> SpeechEncoder:
     """Build the encoder of that name, a stack where names are joined by '+'.
 
+    `whisper:2s` is Whisper heard in windows of 2 s that overlap by half, any length from 1 to 30 s.
     `source` says where Whisper's weights are: None for the installed package with tiny.en, a folder in transformers'
     format, or a hub name such as openai/whisper-base.en. Raises UserError for an unknown or repeated name, a source
     without whisper, and weights that are missing or damaged.
     """
     names = [part.strip() for part in name.split("+")]
-    for part in names:
-        if part not in ENCODERS:
-            raise UserError(f"'{part}' is not a speech encoder; {_suggestion(part)}")
-        if names.count(part) > 1:
-            raise UserError(f"The speech encoder '{name}' has {part} more than once; name it once.")
-    if source is not None and "whisper" not in names:
+    kinds = [part.partition(":")[0] for part in names]
+    for part, kind in zip(names, kinds):
+        if kind not in ENCODERS:
+            raise UserError(f"'{part}' is not a speech encoder; {_suggestion(kind)}")
+        if kinds.count(kind) > 1:
+            raise UserError(f"The speech encoder '{name}' has {kind} more than once; name it once.")
+    if source is not None and "whisper" not in kinds:
         raise UserError(f"source={source} was given for the speech encoder '{name}', but only whisper takes one.")
     encoders = [_build_one(part, source, frame_rate) for part in names]
     return encoders[0] if len(encoders) == 1 else StackedEncoder(encoders)
 
 
 def _build_one(name: str, source: str | Path | None, frame_rate: float) -> SpeechEncoder:
-    if name == "whisper":
-        return WhisperEncoder.load(source, frame_rate)
-    return ProsodyEncoder(frame_rate) if name == "prosody" else LogMelEncoder(frame_rate)
+    kind, colon, window = name.partition(":")
+    if kind == "whisper":
+        return WhisperEncoder.load(source, frame_rate, _window_seconds(name, window) if colon else None)
+    if colon:
+        raise UserError(f"'{name}' asks for a window, but only whisper has one, such as whisper:2s.")
+    return ProsodyEncoder(frame_rate) if kind == "prosody" else LogMelEncoder(frame_rate)
+
+
+def _window_seconds(name: str, window: str) -> float:
+    try:
+        seconds = float(window.removesuffix("s"))
+    except ValueError:
+        seconds = 0.0
+    if not 1.0 <= seconds <= 30.0:
+        raise UserError(f"'{name}' names no window of 1 to 30 s; write it as whisper:2s.")
+    return seconds
 
 
 def _suggestion(name: str) -> str:

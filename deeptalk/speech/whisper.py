@@ -112,19 +112,30 @@ class WhisperEncoder(SpeechEncoder):
     linearly from one window to the next, elsewhere they are those of one window. The network attends to all of a window
     and knows places in it, so features depend a little on the window: on 20 s of real speech, windows of 12 s gave
     standardised features with a median cosine of 0.99 (first) and 0.96 (second) to those of the whole.
+
+    With `window_seconds`, windows are that short and overlap by half, and the name says so (`whisper:2s`): a model
+    trained on short clips then meets long speech with the context it knows.
     """
 
-    def __init__(self, network: WhisperNetwork, frame_rate: float = FRAME_RATE) -> None:
-        super().__init__("whisper", network.shape.size, frame_rate)
+    def __init__(
+        self, network: WhisperNetwork, frame_rate: float = FRAME_RATE, window_seconds: float | None = None
+    ) -> None:
+        name = "whisper" if window_seconds is None else f"whisper:{window_seconds:g}s"
+        super().__init__(name, network.shape.size, frame_rate)
         self.network = network.requires_grad_(False)
+        longest = 2 * network.shape.positions
+        self.window = longest if window_seconds is None else min(longest, 4 * round(window_seconds * 25))
+        self.overlap = 2 * max(1, longest // 12) if window_seconds is None else self.window // 2
         self.train(False)
 
     @classmethod
-    def load(cls, source: str | Path | None = None, frame_rate: float = FRAME_RATE) -> "WhisperEncoder":
+    def load(
+        cls, source: str | Path | None = None, frame_rate: float = FRAME_RATE, window_seconds: float | None = None
+    ) -> "WhisperEncoder":
         """Load weights as `build_encoder` describes `source`. Raises UserError."""
         from deeptalk.speech.whisper_weights import load_network
 
-        return cls(load_network(source), frame_rate)
+        return cls(load_network(source), frame_rate, window_seconds)
 
     def encode(self, waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         """Return (batch, frame, size)."""
@@ -136,7 +147,7 @@ class WhisperEncoder(SpeechEncoder):
     def hidden_states(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, frame, size) at 50 Hz for log-mel (batch, mel, frame) of any length."""
         hidden = log_mel.new_zeros(log_mel.shape[0], (log_mel.shape[2] + 1) // 2, self.feature_size)
-        overlap = self._overlap()
+        overlap = self.overlap
         for windows in self._batches(lengths.tolist()):
             sizes = torch.tensor([end - start for _, start, end in windows], device=lengths.device)
             mels = [log_mel[clip, :, start:end].T for clip, start, end in windows]
@@ -156,10 +167,6 @@ class WhisperEncoder(SpeechEncoder):
         """Return the name and the hash of the weights."""
         return {"name": self.name, "weights": weights_sha256(self.network.state_dict())}
 
-    def _overlap(self) -> int:
-        """Return the overlap of neighbouring windows in mel frames: even, a sixth of the window."""
-        return 2 * max(1, self.network.shape.positions // 6)
-
     def _batches(self, lengths: list[int]) -> Iterator[list[tuple[int, int, int]]]:
         """Yield windows (clip, start, end) in mel frames, those of like size together, a bounded number at once."""
         windows = [(clip, start, end) for clip, length in enumerate(lengths) for start, end in self._windows(length)]
@@ -175,11 +182,10 @@ class WhisperEncoder(SpeechEncoder):
         yield batch
 
     def _windows(self, length: int) -> Iterator[tuple[int, int]]:
-        window = 2 * self.network.shape.positions
         start = 0
-        while start + window < length:
-            yield start, start + window
-            start += window - self._overlap()
+        while start + self.window < length:
+            yield start, start + self.window
+            start += self.window - self.overlap
         yield start, length
 
 

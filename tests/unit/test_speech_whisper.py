@@ -333,3 +333,24 @@ def test_damaged_ctranslate2_files_are_told_apart(tmp_path, content, words):
 def test_impossible_sizes_are_refused(sizes):
     with pytest.raises(ValueError, match="must be"):
         WhisperShape(**sizes)
+
+
+def test_a_short_window_hears_no_further_and_leaves_shorter_clips_alone():
+    torch.manual_seed(0)
+    network = WhisperNetwork(WhisperShape(size=32, layers=2, heads=4, feedforward=48, positions=1500))
+    whole, windowed = WhisperEncoder(network), WhisperEncoder(network, window_seconds=2.0)
+    assert windowed.name == "whisper:2s"
+    assert windowed.cache_key() != whole.cache_key()
+    short, long = pad_waveforms([noise(28000)]), pad_waveforms([noise(160000)])
+    torch.testing.assert_close(windowed(*short)[0], whole(*short)[0])
+    features, _ = windowed(*long)
+    changed = long[0].clone()
+    changed[:, 100000:] = 0.5 * changed[:, 100000:].flip(1)  # what comes over 2 s later is not heard
+    torch.testing.assert_close(windowed(changed, long[1])[0][:, :100], features[:, :100], atol=1e-4, rtol=0)
+    assert (whole(changed, long[1])[0][:, :100] - whole(*long)[0][:, :100]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["whisper:", "whisper:0.1s", "whisper:long", "prosody:2s"])
+def test_windows_that_make_no_sense_are_refused(name):
+    with pytest.raises(UserError, match=r"whisper:2s"):
+        build_encoder(name)
