@@ -7,17 +7,20 @@ from torch.nn import functional
 
 from dee.gaussian import GaussianEmbedding, slerp
 
-SMALLEST_STEP = 0.05
+SMALLEST_STEP = 0.1
 """Halves of an emotion's clips whose mean intensities differ by less than this say nothing about a direction."""
+LONGEST_WAY = 2.0
+"""How far a path goes beyond the stronger clips, in steps from the weaker to the stronger: 2 is one step beyond."""
 
 
 class Prototypes(nn.Module):
     """One Gaussian for each emotion, steered by intensity. The first emotion is neutral, the start of every path.
 
-    An emotion's path over the sphere starts at neutral (intensity 0), passes the mean direction of the weaker half of
-    its clips, then that of the stronger half, each at the mean intensity of those clips, and goes on beyond in the
-    direction from the one to the other. Between these points it moves along great circles at constant speed. (A single
-    circle through neutral and one mean leads past the emotion: at intensity 1 half of the takes acted something else.)
+    An emotion's path over the sphere starts at neutral (intensity 0), passes the mean direction of the weaker of its
+    clips, then that of the stronger, each at the mean intensity of those clips, and goes on beyond in the direction
+    from the one to the other, for one such step at most. Between these points it moves along great circles at constant
+    speed. (A single circle through neutral and one mean leads past the emotion: at intensity 1 half of the takes acted
+    something else.)
     The variance is that of a draw from any clip of the emotion: the clips' own variances plus the scatter of their
     means about the path. So a draw by label covers the different readings of that label.
     All numbers are buffers and are saved with the model.
@@ -62,9 +65,14 @@ class Prototypes(nn.Module):
 
     def _fit_anchors(self, index: int, means: Float[Tensor, "clip embedding"], strength: Float[Tensor, "clip"]) -> None:
         felt = strength > 0 if index else torch.ones_like(strength, dtype=torch.bool)
-        middle = strength[felt].median()
-        weaker, stronger = felt & (strength <= middle), felt & (strength > middle)
-        for place, half in enumerate((weaker, stronger if stronger.any() else weaker)):
+        # Split at the middle of the range, not at the median: two recorded levels are then two halves however often
+        # each occurs.
+        middle = (strength[felt].min() + strength[felt].max()) / 2
+        halves = [felt & (strength <= middle), felt & (strength > middle)]
+        step = strength[halves[1]].mean() - strength[halves[0]].mean() if halves[1].any() else 0.0
+        if step < SMALLEST_STEP:
+            halves = [felt, felt]
+        for place, half in enumerate(halves):
             self.anchors[index, place] = functional.normalize(means[half].sum(dim=0), dim=-1)
             self.anchor_intensity[index, place] = strength[half].mean()
 
@@ -83,12 +91,10 @@ class Prototypes(nn.Module):
         at_weak, at_strong = self.anchor_intensity[emotion].unbind(dim=1)
         first = slerp(neutral, weak, intensity / at_weak.clamp(min=SMALLEST_STEP))
         step = at_strong - at_weak
-        along = torch.where(step > SMALLEST_STEP, (intensity - at_weak) / step.clamp(min=SMALLEST_STEP), 1.0)
-        return torch.where(
-            (emotion == 0)[:, None],
-            neutral,
-            torch.where((intensity < at_weak)[:, None], first, slerp(weak, strong, along)),
-        )
+        along = ((intensity - at_weak) / step.clamp(min=SMALLEST_STEP)).clamp(max=LONGEST_WAY)
+        beyond = slerp(weak, strong, torch.where(step > 0, along, torch.ones_like(along)))
+        point = torch.where((intensity < at_weak)[:, None], first, beyond)
+        return torch.where((emotion == 0)[:, None], neutral, point)
 
     def forward(self, emotion: Int[Tensor, "batch"], intensity: Float[Tensor, "batch"]) -> GaussianEmbedding:
         """Gaussian of each labelled emotion at its intensity (0 neutral, 1 strong).

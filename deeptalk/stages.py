@@ -27,6 +27,7 @@ from deeptalk.corpus import (
     feature_statistics,
     motion_statistics,
 )
+from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.face import compact_vertices, load_rig
 from deeptalk.speech import SpeechEncoder, build_encoder
@@ -163,7 +164,21 @@ def _train_thvqvae(run: Run, config: THVQVAEStage) -> Path:
     return write_part(run.folder / "model", module.model, run.part("thvqvae", config))
 
 
+def _check_labels(corpus: Corpus) -> None:
+    """Raise UserError, before hours of training, where prototypes could not be fitted afterwards."""
+    strongest: dict[int, float] = {}
+    for index in corpus.performances_in("train"):
+        row = corpus.performances[index]
+        strongest[row.emotion] = max(strongest.get(row.emotion, 0.0), row.intensity)
+    if 0 not in strongest:
+        raise UserError(f"{corpus.folder} has no neutral performance to train on; DEE measures intensity from there.")
+    flat = [EMOTIONS[emotion] for emotion, intensity in strongest.items() if emotion > 0 and intensity == 0]
+    if flat:
+        raise UserError(f"Every {flat[0]} performance of {corpus.folder} has intensity 0; record intensities above 0.")
+
+
 def _train_dee(run: Run, config: DEEStage) -> Path:
+    _check_labels(run.corpus)
     store = run.store()
     channels = len(load_rig(run.corpus.rig).channels)
     model = dataclasses.replace(config.model, speech_features=store.feature_size, motion_channels=channels)

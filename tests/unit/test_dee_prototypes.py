@@ -63,15 +63,39 @@ def test_the_path_bends_where_the_clips_do(fitted):
         assert point @ path_point(axis, 1.5) > 0.999
     beyond = prototypes(torch.tensor([1]), torch.tensor([1.0])).mean[0]
     assert beyond @ path_point(2, 1.5) > beyond @ path_point(1, 1.5)
+    far = prototypes(torch.tensor([1, 1]), torch.tensor([1.3, 5.0])).mean  # one step beyond the strong ones at most
+    torch.testing.assert_close(far[0], far[1])
     # clips of one intensity give no direction to go on in
-    assert torch.allclose(
-        fitted(torch.tensor([2]), torch.tensor([1.0])).mean, fitted(torch.tensor([2]), torch.tensor([1.4])).mean
-    )
+    still = fitted(torch.tensor([2, 2]), torch.tensor([1.0, 1.4])).mean
+    torch.testing.assert_close(still[0], still[1])
+
+
+@pytest.mark.parametrize("strong", [1, 10, 11, 40])
+def test_two_levels_are_two_anchors_however_often_each_occurs(strong):
+    means = torch.stack([path_point(0, 0.0)] * 4 + [path_point(1, 0.6)] * 10 + [path_point(1, 1.2)] * strong)
+    intensity = torch.tensor([0.0] * 4 + [0.5] * 10 + [1.0] * strong)
+    prototypes = Prototypes(NAMES, SIZE)
+    prototypes.fit(GaussianEmbedding(means, torch.full_like(means, -8.0)), (intensity > 0).long(), intensity)
+    torch.testing.assert_close(prototypes.anchor_intensity[1], torch.tensor([0.5, 1.0]))
+
+
+@pytest.mark.parametrize("intensities", [[0.4, 0.8], [0.5, 0.52], [0.7, 0.7], [0.57, 0.67]])
+def test_the_path_has_no_jumps(intensities):
+    generator = torch.Generator().manual_seed(0)
+    strength = torch.tensor([0.0] * 4 + intensities * 20)
+    noise = 0.05 * torch.randn(len(strength), SIZE, generator=generator)
+    points = torch.stack([path_point(1, 1.2 * i) for i in strength.tolist()])
+    prototypes = Prototypes(NAMES, SIZE)
+    embedding = GaussianEmbedding(functional.normalize(points + noise, dim=-1), torch.full_like(points, -8.0))
+    prototypes.fit(embedding, (strength > 0).long(), strength)
+    way = prototypes(torch.ones(1001, dtype=torch.long), torch.linspace(0, 1, 1001)).mean
+    assert (way[1:] - way[:-1]).norm(dim=-1).max() < 0.02
 
 
 def test_variance_is_that_of_draws_from_the_clips(fitted):
     embedding, emotion, _ = clips(noise=0.05)
-    draws = embedding.mean + (embedding.log_variance / 2).exp() * torch.randn(embedding.mean.shape)
+    noise = torch.randn(embedding.mean.shape, generator=torch.Generator().manual_seed(1))
+    draws = embedding.mean + (embedding.log_variance / 2).exp() * noise
     expected = draws[emotion == 2].var(dim=0).mean()
     own = fitted(torch.tensor([2]), torch.tensor([1.0])).log_variance.exp().mean()
     assert own.item() == pytest.approx(expected.item(), rel=0.05)
