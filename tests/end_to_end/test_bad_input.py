@@ -307,7 +307,7 @@ def test_run_folder_of_another_run(deeptalk, chain):
     words = [word for word in WORDS["thvqvae"] if "max_epochs" not in word]
     folder = ("--corpus", chain.corpus, "--out", chain.out / "thvqvae")
     error = deeptalk("train", "thvqvae", *folder, "trainer.max_epochs=9", *words).error
-    assert "another config" in error
+    assert "holds another run (now: max_epochs: 9" in error
     assert weights.read_bytes() == before
 
 
