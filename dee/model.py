@@ -14,7 +14,7 @@ from dee.encoders import ClipEncoder, EncoderConfig, check_lengths
 from dee.gaussian import GaussianEmbedding
 from dee.losses import MatchLogits
 from dee.prototypes import Prototypes
-from dee.saving import load_weights, read_folder, save_folder
+from dee.saving import CONFIG_FILE, check_config, load_weights, read_folder, save_folder
 
 Side = Literal["speech", "motion"]
 
@@ -196,7 +196,12 @@ class DEE(nn.Module):
         content, state = read_folder(folder)
         if content.get("model") != "dee":
             raise ValueError(f"{folder} holds a {content.get('model', 'model of unknown kind')}, expected dee.")
-        model = cls(DEEConfig.from_dict(content["config"]), speech=speech)
+        where = f"{Path(folder) / CONFIG_FILE}: config"
+        check_config(DEEConfig, content["config"], where)
+        try:
+            model = cls(DEEConfig.from_dict(content["config"]), speech=speech)
+        except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:  # sizes that torch cannot build
+            raise ValueError(f"{where} cannot be built: {error}") from error
         load_weights(model, state, folder)
         return model.eval()
 

@@ -1,11 +1,12 @@
 """A model as a folder: config.json and model.safetensors, never half written."""
 
+import dataclasses
 import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -17,8 +18,17 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def save_folder(folder: str | Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
-    """Write both files to a new folder beside `folder`, then put it in the place of `folder`."""
+    """Write both files to a new folder beside `folder`, then put it in the place of `folder`.
+
+    A saved model or an empty folder there is replaced as a whole; ValueError for a file, or a folder of anything else.
+    A process killed between the two renames leaves nothing at `folder`; what was there is then in
+    `.NAME-old-*/NAME` beside it, what was to replace it in `.NAME-*`. An error between them puts the old folder back.
+    """
     folder = Path(folder)
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file; a model is saved as a folder. Give another name.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_FILE).is_file():
+        raise ValueError(f"{folder} holds something that is no saved model ({CONFIG_FILE} is missing); it is kept.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -27,27 +37,68 @@ def save_folder(folder: str | Path, config: dict[str, Any], state: dict[str, Ten
         os.chmod(temporary / WEIGHTS_FILE, 0o644)  # safetensors writes for the owner alone
         os.chmod(temporary, 0o755)
         if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            os.replace(folder, old / folder.name)
-            os.replace(temporary, folder)
-            shutil.rmtree(old)
+            _replace(folder, temporary)
         else:
             os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _replace(folder: Path, new: Path) -> None:
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    try:
+        os.replace(folder, old / folder.name)
+        os.replace(new, folder)
+    except BaseException:
+        if os.path.lexists(old / folder.name):
+            os.replace(old / folder.name, folder)
+        old.rmdir()
+        raise
+    shutil.rmtree(old)
+
+
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config and weights of a saved folder. Raises ValueError where a file is missing or cannot be read."""
+    """Config and weights of a saved folder. Raises ValueError where a file is missing, broken or no config."""
     folder = Path(folder)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} is not a saved DEE: {name} is missing.")
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        return config, load_file(folder / WEIGHTS_FILE)
+        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        state = load_file(folder / WEIGHTS_FILE)
     except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
         raise ValueError(f"{folder} cannot be read ({error}); restore it or train again.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise ValueError(f"{folder / CONFIG_FILE} lacks the object 'config'; restore it or train again.")
+    return content, state
+
+
+def check_config(config_class: type, given: Any, where: str) -> None:
+    """Raise ValueError, naming file and dotted key, where `given` has a key or a type that the dataclass has not.
+
+    `where` is the file and, inside it, the key of `given`. Whole numbers are allowed for floats.
+    """
+    if not isinstance(given, dict):
+        raise ValueError(f"{where} is {given!r}, expected an object with the fields of {config_class.__name__}.")
+    expected = get_type_hints(config_class)
+    for key, value in given.items():
+        if key not in expected:
+            raise ValueError(f"{where} has an unknown key: {key}; was it written by another version?")
+        kind = expected[key]
+        if dataclasses.is_dataclass(kind):
+            check_config(cast(type, kind), value, f"{where}.{key}")
+        elif not _fits(value, kind):
+            raise ValueError(f"{where}.{key} is {value!r}, expected {getattr(kind, '__name__', kind)}.")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(entry, get_args(kind)[0]) for entry in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 @torch.no_grad()

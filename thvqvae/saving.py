@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -45,18 +45,15 @@ def save_pretrained(model: nn.Module, config: Any, folder: Path) -> None:
 def load_pretrained(model_class: type[Model], config_class: type, folder: Path) -> Model:
     """The model saved in `folder`, in evaluation mode; config fields that the file lacks take their defaults.
 
-    Raises ValueError naming a missing or unreadable file, another class, unknown config keys, and missing, unknown or
+    Raises ValueError naming a missing or unreadable file, another class, config keys that are unknown or
+    of the wrong type, sizes that cannot be built, and missing, unknown or
     wrongly shaped tensors.
     """
     content = _read_config(folder / CONFIG_FILE)
     if content.get("class") != model_class.__name__:
         raise ValueError(f"{folder} holds a {content.get('class')!r}, not a {model_class.__name__}.")
-    given = content.get("config", {})
-    unknown = sorted(set(given) - {field.name for field in dataclasses.fields(config_class)})
-    if unknown:
-        raise ValueError(
-            f"{folder / CONFIG_FILE} has unknown keys: {', '.join(unknown)}; was it made by a newer version?"
-        )
+    given = content["config"]
+    _check_config(config_class, given, folder / CONFIG_FILE)
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise ValueError(f"{path} does not exist; expected the weights of a {model_class.__name__} there.")
@@ -64,7 +61,10 @@ def load_pretrained(model_class: type[Model], config_class: type, folder: Path) 
         weights = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file ({error}); copy it again.") from error
-    model = model_class(config_class(**given))
+    try:
+        model = model_class(config_class(**given))
+    except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:  # sizes that torch cannot build
+        raise ValueError(f"{folder / CONFIG_FILE}: config cannot be built: {error}") from error
     load_weights(model, weights, str(path))
     return model.eval()
 
@@ -98,3 +98,17 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
         raise ValueError(f"{path} lacks the objects 'class' and 'config'; give a folder made by save_pretrained.")
     return content
+
+
+def _check_config(config_class: type, given: Mapping[str, Any], path: Path) -> None:
+    expected = get_type_hints(config_class)
+    if unknown := sorted(set(given) - set(expected)):
+        raise ValueError(f"{path} has unknown keys: {', '.join(unknown)}; was it made by a newer version?")
+    for key, value in given.items():
+        kind = expected[key]
+        if get_origin(kind) is Literal:
+            fits = value in get_args(kind)
+        else:
+            fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        if not fits:
+            raise ValueError(f"{path}: config.{key} is {value!r}, expected {getattr(kind, '__name__', kind)}.")

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -154,11 +156,68 @@ def test_folders_that_hold_no_dee_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="holds a thvqvae, expected dee"):
         DEE.from_pretrained(tmp_path / "dee")
     config.write_text(json.dumps({"model": "dee", "config": {"speech_feature": 7}}))
-    with pytest.raises(ValueError, match="Unknown DEE config keys: speech_feature"):
+    with pytest.raises(ValueError, match=r"config\.json: config has an unknown key: speech_feature;"):
         DEE.from_pretrained(tmp_path / "dee")
     config.write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):
         DEE.from_pretrained(tmp_path / "dee")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ([], r"config\.json lacks the object 'config'"),
+        ({"model": "dee"}, r"config\.json lacks the object 'config'"),
+        ({"model": "dee", "config": []}, r"config\.json lacks the object 'config'"),
+        ({"motion_channels": "5"}, r"config\.json: config\.motion_channels is '5', expected int"),
+        ({"motion_channels": True}, r"config\.motion_channels is True"),
+        ({"emotions": ["calm", 3]}, r"config\.emotions is \['calm', 3\], expected list"),
+        ({"speech_encoder": 3}, r"config\.speech_encoder is 3, expected an object"),
+        ({"speech_encoder": {"widht": 16}}, r"config\.json: config\.speech_encoder has an unknown key: widht"),
+        ({"speech_encoder": {"pooling": "max"}}, r"config\.speech_encoder\.pooling is 'max'"),
+        ({"speech_encoder": {"heads": 0}}, r"config\.json: config cannot be built"),
+        ({"motion_channels": -1}, r"config\.json: config cannot be built"),
+    ],
+)
+def test_a_broken_config_is_named(model, tmp_path, changed, message):
+    model.save_pretrained(tmp_path / "dee")
+    path = tmp_path / "dee" / "config.json"
+    content = json.loads(path.read_text())
+    whole = isinstance(changed, list) or "model" in changed
+    path.write_text(json.dumps(changed if whole else {**content, "config": {**content["config"], **changed}}))
+    with pytest.raises(ValueError, match=message):
+        DEE.from_pretrained(tmp_path / "dee")
+
+
+def test_saving_replaces_nothing_but_models(model, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="file is a file"):
+        model.save_pretrained(tmp_path / "file")
+    (tmp_path / "notes").mkdir()
+    model.save_pretrained(tmp_path / "notes")  # empty
+    (tmp_path / "notes" / "config.json").unlink()
+    (tmp_path / "notes" / "diary.txt").write_text("mine")
+    with pytest.raises(ValueError, match="notes holds something that is no saved model"):
+        model.save_pretrained(tmp_path / "notes")
+    assert (tmp_path / "file").read_text() == (tmp_path / "notes" / "diary.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "notes"]
+
+
+def test_a_failed_rename_puts_the_old_model_back(model, tmp_path, monkeypatch):
+    model.save_pretrained(tmp_path / "dee")
+    before = (tmp_path / "dee" / "model.safetensors").read_bytes()
+    rename = os.replace
+
+    def fail(source, target):
+        if Path(target) == tmp_path / "dee" and "-old-" not in str(source):
+            raise OSError("no space")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        model.save_pretrained(tmp_path / "dee")
+    assert (tmp_path / "dee" / "model.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["dee"]
 
 
 class Features(nn.Module):

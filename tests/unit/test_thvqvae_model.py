@@ -245,6 +245,25 @@ def test_loading_names_what_does_not_fit(model, tmp_path):
         THVQVAE.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "lacks the objects"),
+        ({"class": "THVQVAE"}, "lacks the objects"),
+        ({"class": "THVQVAE", "config": {"channels": "3"}}, r"config\.json: config\.channels is '3', expected int"),
+        ({"class": "THVQVAE", "config": {"layers": True}}, r"config\.layers is True"),
+        ({"class": "THVQVAE", "config": {"decay": None}}, r"config\.decay is None, expected float"),
+        ({"class": "THVQVAE", "config": {"hidden_size": 20}}, r"config\.json: config cannot be built: hidden_size 20"),
+        ({"class": "THVQVAE", "config": {"feedforward_size": -1}}, r"config\.json: config cannot be built"),
+    ],
+)
+def test_a_broken_config_is_named(model, tmp_path, content, message):
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        THVQVAE.from_pretrained(tmp_path)
+
+
 def test_bad_motion_is_refused_with_a_reason(model):
     motion = torch.zeros(2, 8, 5)
     with pytest.raises(ValueError, match="6 channels, this TH-VQVAE was made for 5"):
