@@ -9,10 +9,10 @@ every file, and a model card.
 import dataclasses
 import itertools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from dee import DEE
 from deeptalk import __version__
@@ -21,6 +21,8 @@ from deeptalk.face import load_rig
 from deeptalk.files import atomic_folder, file_sha256, read_json, write_json, write_text
 from deeptalk.talker import IndexPredictor
 from thvqvae import THVQVAE
+
+Model = TypeVar("Model")
 
 FORMAT_VERSION = 1
 PART_NAMES = ("thvqvae", "dee", "talker")
@@ -100,7 +102,7 @@ class Bundle:
 def write_part(folder: str | Path, model: Saveable, part: Part) -> Path:
     """Write a trained part atomically; returns its folder."""
     folder = Path(folder)
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, "config.json") as temporary:
         model.save_pretrained(temporary)
         write_json(temporary / "part.json", dataclasses.asdict(part))
     return folder
@@ -178,7 +180,7 @@ def write_bundle(out: str | Path, folders: Mapping[str, str | Path], notes: str 
         raise UserError(f"A bundle is made of {', '.join(PART_NAMES)}; given were {', '.join(folders) or 'none'}.")
     parts = {name: read_part(folders[name], name) for name in PART_NAMES}
     check_fit(parts, {name: weights_sha256(folders[name]) for name in PART_NAMES})
-    with atomic_folder(out) as temporary:
+    with atomic_folder(out, "manifest.json") as temporary:
         files = {}
         for name in PART_NAMES:
             (temporary / name).mkdir()
@@ -289,11 +291,20 @@ def read_bundle(folder: str | Path) -> Bundle:
             raise UserError(f"Bundle {folder} is of {key} {manifest[key]}, its part talker of {own}; write it again.")
     if list(manifest["channels"]) != list(load_rig(talker.rig).channels):
         raise UserError(f"Bundle {folder} was made for another set of channels of rig {talker.rig!r}; train it again.")
-    motion_prior = THVQVAE.from_pretrained(folder / "thvqvae").eval()
-    dee = DEE.from_pretrained(folder / "dee").eval()
-    predictor = IndexPredictor.from_pretrained(folder / "talker").eval()
+    motion_prior = _load(THVQVAE.from_pretrained, folder, "thvqvae").eval()
+    dee = _load(DEE.from_pretrained, folder, "dee").eval()
+    predictor = _load(IndexPredictor.from_pretrained, folder, "talker").eval()
     _check_sizes(folder, manifest, motion_prior, dee, predictor)
     return Bundle(folder, manifest, parts, motion_prior, dee, predictor, file_sha256(folder / "manifest.json"))
+
+
+def _load(read: Callable[[Path], Model], folder: Path, part: str) -> Model:
+    try:
+        return read(folder / part)
+    except ValueError as error:
+        raise UserError(
+            f"Part {part} of bundle {folder} is broken or was written by another version: {error} Train {part} again."
+        ) from error
 
 
 def _check_sizes(

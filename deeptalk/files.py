@@ -43,9 +43,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it replaces the folder `path` only if the block succeeds."""
+def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; it replaces the folder `path` only if the block succeeds.
+
+    `marker` is a file that every folder of this kind has: what is replaced has it or is empty. Raises UserError for a
+    file, a folder of anything else, or where nothing can be written. A process killed between the two renames leaves
+    nothing at `path`, the old folder in `.NAME-old-*/NAME` beside it and the new one in `.NAME-*`; an error between
+    them puts the old folder back.
+    """
     path = Path(path)
+    if path.is_file():
+        raise UserError(f"{path} is a file; a folder is written there. Give another name.")
+    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
+        raise UserError(f"{path} holds something else ({marker} is missing), which is not replaced. Give another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -55,14 +65,24 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, 0o755)
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
+            _replace_folder(path, temporary)
         else:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(path: Path, new: Path) -> None:
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+    try:
+        os.replace(path, old / path.name)
+        os.replace(new, path)
+    except BaseException:
+        if os.path.lexists(old / path.name):
+            os.replace(old / path.name, path)
+        old.rmdir()
+        raise
+    shutil.rmtree(old)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -214,7 +214,7 @@ class EmoTalk(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a new folder, atomically."""
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, "config.json") as temporary:
             write_json(temporary / "config.json", dataclasses.asdict(self.config))
             save_file({k: v.contiguous() for k, v in self.state_dict().items()}, temporary / "model.safetensors")
 

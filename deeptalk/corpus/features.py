@@ -156,5 +156,5 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise UserError(
             f"Features cannot be written to {folder}: it is read-only. Give a cache folder to keep them in."
         )
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, ARRAY) as temporary:
         yield temporary

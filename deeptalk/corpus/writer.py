@@ -106,7 +106,7 @@ class CorpusWriter:
 
     def __enter__(self) -> "CorpusWriter":
         self._stack = contextlib.ExitStack()
-        self._folder = self._stack.enter_context(atomic_folder(self.out))
+        self._folder = self._stack.enter_context(atomic_folder(self.out, MANIFEST))
         self._audio = _GrowingArray(self._folder / AUDIO, "<i2", ())
         self._motion = _GrowingArray(self._folder / MOTION, "<f4", (len(self.channels),))
         self._stack.callback(self._audio.close)

@@ -169,6 +169,44 @@ def test_a_part_of_other_sizes_is_refused_on_reading(folders, tmp_path):
         read_bundle(tmp_path / "bundle")
 
 
+@pytest.mark.parametrize("name", ["thvqvae", "dee", "talker"])
+def test_a_part_of_another_version_is_named(folders, tmp_path, name):
+    path = folders[name] / "config.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "config": {**content["config"], "mood": 1}}))
+    write_bundle(tmp_path / "bundle", folders)
+    with pytest.raises(UserError, match=rf"Part {name} of bundle .*another version.*mood.*Train {name} again"):
+        read_bundle(tmp_path / "bundle")
+
+
+def test_a_bundle_replaces_nothing_but_a_bundle(folders, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"mine holds something else \(manifest\.json is missing\)"):
+        write_bundle(tmp_path / "mine", folders)
+    with pytest.raises(UserError, match=r"diary\.txt is a file"):
+        write_bundle(tmp_path / "mine" / "diary.txt", folders)
+    assert (tmp_path / "mine" / "diary.txt").read_text() == "mine"
+    with pytest.raises(UserError, match=r"config\.json is missing"):
+        write_part(tmp_path / "mine", tiny_prior(), read_part(folders["thvqvae"], "thvqvae"))
+
+
+def test_a_failed_rename_puts_the_old_bundle_back(bundle, folders, monkeypatch):
+    before = (bundle / "manifest.json").read_bytes()
+    rename = os.replace
+
+    def fail(source: Path, target: Path) -> None:
+        if Path(target) == bundle and "-old-" not in str(source):
+            raise OSError("no space")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_bundle(bundle, folders)
+    assert (bundle / "manifest.json").read_bytes() == before
+    assert sorted(path.name for path in bundle.parent.iterdir()) == ["bundle", "dee", "talker", "thvqvae"]
+
+
 def test_a_record_of_another_make_is_refused(folders):
     edit_part(folders["dee"], mood="good")
     with pytest.raises(UserError, match=r"part\.json is not a part's record .*mood"):

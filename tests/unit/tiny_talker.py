@@ -100,7 +100,7 @@ def write_tiny_parts(folder: Path, cache_key: str) -> dict[str, Path]:
     dee.fit_prototypes([{**batch, "intensity": torch.where(batch["emotion"] > 0, 0.5, 0.0)}])
     speech = SpeechFeatures("logmel", FEATURES, cache_key)
     for prototypes in dee.prototypes.values():  # a trained DEE keeps its emotions apart
-        prototypes.mean.copy_(torch.nn.functional.normalize(torch.randn(8, 8), dim=-1))
+        prototypes.anchors.copy_(torch.nn.functional.normalize(torch.randn(8, 1, 8), dim=-1).expand(8, 2, 8))
     predictor = tiny_predictor()
     predictor.set_statistics(torch.full((FEATURES,), 1.6), torch.full((FEATURES,), 0.7))
     models = {"thvqvae": tiny_prior(), "dee": dee, "talker": predictor}
