@@ -2,6 +2,8 @@
 
 import functools
 import json
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ def read_arkit_head(path: Path = ASSET) -> LinearRig:
         return _rig(arrays)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist. Install DEEPTalk again, or run scripts/build_head.py.") from error
-    except (ValueError, KeyError, EOFError, OSError) as error:
+    except (ValueError, LookupError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is not a head asset ({error}). Run scripts/build_head.py to make it again.") from error
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -14,6 +15,13 @@ from deeptalk.speech.frames import SAMPLE_RATE
 GIT_LFS_START = b"version https://git-lfs"
 # Float samples are 1.0 at full scale; overs of a few dB happen, 40 dB above it is an integer range that was not scaled.
 LARGEST_PEAK = 100.0
+LEAST_RATE, GREATEST_RATE = 1_000, 768_000
+"""Hz; no recorder of speech lies outside."""
+MOST_CHANNELS = 64
+LONGEST_SECONDS = 4 * 3600.0
+"""Longer recordings are refused before they are read: four hours are 0.9 GB of mono float32 at 16 kHz."""
+MOST_VALUES = 4_000_000_000
+"""Samples times channels read at once, 16 GB of float32: four hours of stereo at 96 kHz are 2.8e9."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +41,20 @@ def load_waveform(path: str | Path) -> Waveform:
     """Read a recording of any rate, channel count and bit depth as 16 kHz mono.
 
     Channels are averaged, the rate is converted by soxr at its very high quality. Raises UserError for whatever is not
-    a readable recording with at least one sample, all of them finite.
+    a readable recording with at least one sample, all of them finite, and, before anything is read, where the header
+    promises a rate outside 1,000..768,000 Hz, over 64 channels, over four hours or more than the file can hold.
     """
     path = Path(path)
     _check_file(path)
     try:
         with soundfile.SoundFile(path) as file:
             rate, promised, container = file.samplerate, file.frames, file.format
+            _check_size(str(path), rate, file.channels, promised)
             samples = file.read(dtype="float32", always_2d=True)
+    except MemoryError as error:
+        raise UserError(
+            f"{path} does not fit into memory ({promised} samples a channel); cut it into parts."
+        ) from error
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:  # TypeError: headerless .raw
         raise UserError(
             f"{path} is not audio that can be read ({_reason(error)}). Expected WAV, FLAC, OGG, MP3 or AIFF; "
@@ -54,11 +68,12 @@ def load_waveform(path: str | Path) -> Waveform:
     return _check(samples, rate, str(path), path)
 
 
-def check_samples(samples: np.ndarray, sample_rate: int | float) -> Waveform:
+def check_samples(samples: np.ndarray, sample_rate: Any) -> Waveform:
     """Check and convert an array as `load_waveform` does a file.
 
     `samples` is (sample,) or (sample, channel): floats with full scale 1.0, or integers with the full scale of their
-    type (int16: 32768; uint8 is centred on 128). `sample_rate` is in Hz. Raises UserError.
+    type (int16: 32768; uint8 is centred on 128). `sample_rate` is a whole number in Hz, 1,000 to
+    768,000; whatever else it is, text too, is a UserError.
     """
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] == 0):
@@ -68,9 +83,13 @@ def check_samples(samples: np.ndarray, sample_rate: int | float) -> Waveform:
             f"The samples have shape {samples.shape}, which is more channels than samples; expected (sample, channel). "
             "If channels come first, give samples.T."
         )
-    if isinstance(sample_rate, bool) or int(sample_rate) != sample_rate or sample_rate <= 0:
+    numbers = (int, float, np.integer, np.floating)
+    is_number = isinstance(sample_rate, numbers) and not isinstance(sample_rate, bool)
+    if not is_number or not np.isfinite(sample_rate) or sample_rate % 1:
         raise UserError(f"The sample rate is {sample_rate!r}; expected a positive whole number of Hz, such as 16000.")
-    return _check(_to_float(samples), int(sample_rate), "The array", None)
+    rate, channels = int(sample_rate), 1 if samples.ndim == 1 else samples.shape[1]
+    _check_size("The array", rate, channels, len(samples))
+    return _check(_to_float(samples), rate, "The array", None)
 
 
 def _check_file(path: Path) -> None:
@@ -88,6 +107,22 @@ def _check_file(path: Path) -> None:
     if start == GIT_LFS_START:
         raise UserError(
             f"{path} is a Git LFS pointer, not the recording itself. Run git lfs pull in its repository to fetch it."
+        )
+
+
+def _check_size(what: str, rate: int, channels: int, frames: int) -> None:
+    """Raise UserError for a size that no recording of speech has, before memory is asked for it."""
+    if not LEAST_RATE <= rate <= GREATEST_RATE:
+        raise UserError(
+            f"{what} has a sample rate of {rate} Hz; expected {LEAST_RATE} to {GREATEST_RATE} Hz, such as 16000."
+        )
+    if channels > MOST_CHANNELS:
+        raise UserError(f"{what} has {channels} channels; expected at most {MOST_CHANNELS}. Give one of them.")
+    if frames > LONGEST_SECONDS * rate or frames * channels > MOST_VALUES:
+        raise UserError(
+            f"{what} says it holds {frames} samples in each of {channels} channels at {rate} Hz, "
+            f"{frames / rate / 3600:.1f} hours; at most {LONGEST_SECONDS / 3600:.0f} hours, and {MOST_VALUES} samples "
+            "in all, are read. Cut it into parts; if it is not that long, its header is broken: export it again."
         )
 
 

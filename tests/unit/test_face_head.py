@@ -261,6 +261,16 @@ def test_a_file_that_is_not_a_head_is_refused(tmp_path):
     (tmp_path / "head.npz").write_bytes(b"not an archive")
     with pytest.raises(UserError, match="not a head asset"):
         read_arkit_head(tmp_path / "head.npz")
+    content = ASSET.read_bytes()
+    for cut in (100, len(content) // 2, len(content) - 10):
+        (tmp_path / "head.npz").write_bytes(content[:cut])
+        with pytest.raises(UserError, match="not a head asset"):
+            read_arkit_head(tmp_path / "head.npz")
+    for place in range(200, len(content), len(content) // 10):
+        flipped = bytes(byte ^ 0xFF for byte in content[place : place + 300])
+        (tmp_path / "head.npz").write_bytes(content[:place] + flipped + content[place + 300 :])
+        with pytest.raises(UserError, match="not a head asset"):
+            read_arkit_head(tmp_path / "head.npz")
     np.savez(tmp_path / "head.npz", neutral=np.zeros((3, 3)))
     with pytest.raises(UserError, match="not a head asset"):
         read_arkit_head(tmp_path / "head.npz")

@@ -69,6 +69,19 @@ def pointer(path):
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12345\n")
 
 
+def flac_promising(samples, rate=16000):
+    """Maker of a FLAC file of two seconds whose header (36 bits of STREAMINFO) promises another length or rate."""
+
+    def make(path):
+        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 32000), 16000, format="FLAC")
+        content = bytearray(path.read_bytes())
+        channels_and_bits = int.from_bytes(content[18:26], "big") >> 36 & 0xFF
+        content[18:26] = (rate << 44 | channels_and_bits << 36 | samples).to_bytes(8, "big")
+        path.write_bytes(content)
+
+    return make
+
+
 def cut_flac(path):
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 40000), 16000, format="FLAC")
     path.write_bytes(path.read_bytes()[:20000])
@@ -83,6 +96,11 @@ BAD_FILES = {
     "no samples": (lambda path: soundfile.write(path, np.zeros((0, 2)), 16000), "0 samples"),
     "header only": (lambda path: path.write_bytes(b"RIFF\x24\x00\x00\x00WAVE"), "not audio that can be read"),
     "nan": (lambda path: soundfile.write(path, np.array([0, np.nan, 0, np.inf]), 16000, "FLOAT"), "2 samples.*0.000 s"),
+    "promises a year": (flac_promising(2**36 - 1), "1193.0 hours; at most 4 hours"),
+    "promises three hours": (flac_promising(3 * 3600 * 16000), "cut short|not audio"),
+    "slow": (lambda path: soundfile.write(path, np.zeros(100), 999), "sample rate of 999 Hz; expected 1000 to 768000"),
+    "fast": (lambda path: soundfile.write(path, np.zeros(100), 2_000_000), "sample rate of 2000000 Hz"),
+    "crowd": (lambda path: soundfile.write(path, np.zeros((100, 65)), 16000), "65 channels; expected at most 64"),
     "cut short": (cut_flac, "cut short|not audio"),
 }
 
@@ -121,6 +139,14 @@ def test_a_file_without_permission_is_said_so(tmp_path):
         (np.zeros(100), 0, "sample rate"),
         (np.zeros(100), -8000, "sample rate"),
         (np.zeros(100), 16000.5, "sample rate"),
+        (np.zeros(100), 999, "sample rate"),
+        (np.zeros(100), 2**40, "sample rate"),
+        (np.zeros(100), "abc", "sample rate is 'abc'"),
+        (np.zeros(100), None, "sample rate is None"),
+        (np.zeros(100), np.nan, "sample rate is nan"),
+        (np.zeros(100), np.inf, "sample rate is inf"),
+        (np.zeros((100, 65)), 16000, "65 channels"),
+        (np.broadcast_to(np.float32(0), 1000 * 3600 * 5), 1000, "5.0 hours; at most 4"),
         (np.zeros(100, dtype=complex), 16000, "type complex"),
         (np.array([0.0, np.nan]), 16000, "not finite"),
         (np.array([0.0, 1e300]), 16000, "full scale"),
