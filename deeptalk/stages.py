@@ -35,6 +35,9 @@ from deeptalk.talker import IndexPredictorConfig, TalkerTraining, TalkerTraining
 from deeptalk.training import TrainerConfig, fit, open_run
 from thvqvae import THVQVAE, THVQVAEConfig, THVQVAETraining, THVQVAETrainingConfig
 
+SPEECH = "whisper:2s+prosody"
+"""Whisper in short windows: trained on clips of two seconds, a model then hears long speech as it heard those."""
+
 
 def _region_weights() -> dict[str, float]:
     return {"face": 1.0, "lips": 4.0, "upper_face": 1.0}
@@ -60,7 +63,7 @@ class THVQVAEStage:
 class DEEStage:
     """The emotion embedding's run."""
 
-    speech: str = "whisper+prosody"
+    speech: str = SPEECH
     """Speech encoders, joined by '+'."""
     model: DEEConfig = field(default_factory=DEEConfig)
     """Network; the numbers of features and channels are the encoder's and the corpus's."""
@@ -76,7 +79,7 @@ class DEEStage:
 class TalkerStage:
     """The talker's run: stage 1 (reconstruction), then stage 2 from its weights (with emotion consistency)."""
 
-    speech: str = "whisper+prosody"
+    speech: str = SPEECH
     """Speech encoders, joined by '+'; the same as DEE's."""
     model: IndexPredictorConfig = field(default_factory=IndexPredictorConfig)
     """Network; sizes that the parents, the encoder and the corpus decide are taken from them."""
@@ -98,7 +101,7 @@ class TalkerStage:
 class EmoTalkStage:
     """The run of EmoTalk."""
 
-    speech: str = "whisper+prosody"
+    speech: str = SPEECH
     """Speech encoders, joined by '+'."""
     model: EmoTalkConfig = field(default_factory=EmoTalkConfig)
     """Network; sizes that the encoder and the corpus decide are taken from them."""
@@ -246,7 +249,7 @@ def _train_emotalk(run: Run, config: EmoTalkStage) -> Path:
     torch.manual_seed(config.trainer.seed)
     module = EmoTalkTraining(config.model, config.training)
     module.model.set_statistics(*feature_statistics(store, run.corpus))
-    fit(module, data, config.trainer, run.folder, "val/total", run.progress)
+    fit(module, data, config.trainer, run.folder, "val/motion", run.progress)
     return write_part(run.folder / "model", module.model, run.part("emotalk", config))
 
 

@@ -18,6 +18,7 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from deeptalk.config import save_config
 from deeptalk.errors import UserError
@@ -47,7 +48,7 @@ class TrainerConfig:
     log_every_steps: int = 10
     """Steps between two lines of a log."""
     validate_every_epochs: int = 1
-    """Epochs between two validations."""
+    """Epochs between two validations, which are also those between two checkpoints; divides `max_epochs`."""
 
     def __post_init__(self) -> None:
         unknown = set(self.loggers) - {"csv", "wandb"}
@@ -55,6 +56,13 @@ class TrainerConfig:
             raise UserError(f"loggers holds {', '.join(sorted(unknown))}; expected any of csv, wandb.")
         if self.max_epochs < 1:
             raise UserError(f"max_epochs is {self.max_epochs}; expected at least 1.")
+        if self.validate_every_epochs < 1 or self.max_epochs % self.validate_every_epochs:
+            raise UserError(
+                f"max_epochs {self.max_epochs} is no multiple of validate_every_epochs {self.validate_every_epochs}; "
+                "the last epochs would never be validated or kept."
+            )
+        if self.seed < 0 or self.devices < 1:
+            raise UserError(f"seed is {self.seed} and devices {self.devices}; expected at least 0 and at least 1.")
 
 
 class SeededSteps(Callback):
@@ -127,17 +135,19 @@ def _quiet_lightning() -> Iterator[None]:
 
 def build_trainer(config: TrainerConfig, run_folder: Path, monitor: str, progress: bool = True) -> pl.Trainer:
     """The Trainer of every stage: checkpoints at each epoch's end, `best` by the lowest `monitor` and `last`."""
-    checkpoints = ModelCheckpoint(
-        dirpath=run_folder / "checkpoints",
+    folder, every = run_folder / "checkpoints", config.validate_every_epochs
+    best = ModelCheckpoint(
+        dirpath=folder,
         filename="best",
         monitor=monitor,
         mode="min",
-        save_last=True,
         save_top_k=1,
         enable_version_counter=False,
-        every_n_epochs=config.validate_every_epochs,
+        every_n_epochs=every,
     )
-    callbacks: list[Callback] = [SeededSteps(config.seed), checkpoints]
+    # Not save_last of `best`: that writes last.ckpt only when the best improves. It comes second, to hold what is best.
+    last = ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False, every_n_epochs=every)
+    callbacks: list[Callback] = [SeededSteps(config.seed), best, last]
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     return pl.Trainer(
@@ -175,11 +185,17 @@ def fit(
     last = run_folder / "checkpoints" / "last.ckpt"
     started = time.perf_counter()
     with _quiet_lightning():
-        trainer = build_trainer(config, run_folder, monitor, progress)
-        # Our own checkpoints hold tensors, numbers and strings only, so nothing needs unpickling.
-        trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        try:
+            trainer = build_trainer(config, run_folder, monitor, progress)
+        except (MisconfigurationException, ValueError) as error:  # such as accelerator=gpu without one
+            raise UserError(f"The trainer cannot run as configured: {str(error).splitlines()[0]}") from error
+        try:
+            # Our own checkpoints hold tensors, numbers and strings only, so nothing needs unpickling.
+            trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            if trainer.interrupted:
+                raise KeyboardInterrupt from stop
+            raise
         for logger in trainer.loggers:
             logger.finalize("success")
             if isinstance(logger, WandbLogger):

@@ -58,7 +58,8 @@ class StraightThrough:
 
     def __call__(self, logits: Float[Tensor, "batch token code"], level: int) -> Float[Tensor, "batch token code"]:
         """One-hot draws; the noise comes from torch's global generator."""
-        return F.gumbel_softmax(logits, tau=self.tau, hard=True)
+        # float32: in half precision noise ties, and ties all go to the first code
+        return F.gumbel_softmax(logits.float(), tau=self.tau, hard=True)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ class TalkerTraining(pl.LightningModule):
 
     Emotion consistency (stage 2) compares the embedding of the predicted motion with the Gaussian that the emotion
     vector was drawn from: DEE's speech side of the clip (paper), or its motion side of the target where
-    `emotion_source` is motion. So it always asks for the emotion that the predictor was told.
+    `emotion_source` is motion. As in the paper it asks for the Gaussian's mean, not for the draw that the predictor
+    was given.
 
     Args:
         config: of the predictor.

@@ -136,9 +136,6 @@ def test_wandb_writes_offline(chain):
     assert list((chain.out / "dee" / "wandb").glob("offline-run-*/*.wandb"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="last.ckpt is only written when the best improves, so epochs after the best are trained again"
-)
 def test_demo_again_uses_what_is_trained(chain, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(chain.out, out)

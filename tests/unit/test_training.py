@@ -81,6 +81,32 @@ def test_killed_run_resumes_to_the_same_weights(tmp_path):
         assert torch.equal(one, other)
 
 
+def test_last_is_the_last_epoch_even_where_nothing_improves(tmp_path):
+    class Worsening(Module):
+        def validation_step(self, batch, index):
+            self.log("val/loss", float(self.current_epoch))
+
+    module = Worsening()
+    config = TrainerConfig(max_epochs=4, loggers=["csv"], accelerator="cpu")
+    fit(module, Data(), config, tmp_path, "val/loss", progress=False)
+    stored = {
+        name: torch.load(tmp_path / f"checkpoints/{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")
+    }
+    assert stored == {"best": 0, "last": 3}
+
+
+@pytest.mark.parametrize("wrong", [{"max_epochs": 3, "validate_every_epochs": 2}, {"seed": -1}, {"devices": 0}])
+def test_settings_that_no_run_can_use_are_refused(wrong):
+    with pytest.raises(UserError, match="expected|multiple"):
+        TrainerConfig(**wrong)
+
+
+def test_a_device_that_is_not_there_is_one_sentence(tmp_path):
+    config = TrainerConfig(max_epochs=1, loggers=["csv"], accelerator="tpuu")
+    with pytest.raises(UserError, match="The trainer cannot run as configured"):
+        fit(Module(), Data(), config, tmp_path, "val/loss", progress=False)
+
+
 def test_history_spans_a_restart(tmp_path):
     with pytest.raises(RuntimeError, match="killed"):
         train(tmp_path, fail_at_epoch=3)
