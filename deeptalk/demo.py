@@ -26,6 +26,10 @@ TAKES = 4
 SHOWN_CLASS = "happy"
 """The bundled sentence is the first of the test split that sounds like this."""
 LABELS = ("happy", "sad", "angry", "surprised")
+LOSS_NOTE = (
+    "The weights with the lowest val loss (EmoTalk: val motion) are kept. Stage 2 starts from the weights of stage 1: what "
+    "it adds is the emotion term."
+)
 T = TypeVar("T")
 
 
@@ -55,13 +59,14 @@ def peak_memory_gigabytes() -> float:
 def _losses(out: Path) -> list[list[str]]:
     """First and last value of every stage's training and validation loss."""
     rows = []
-    folders = {"thvqvae": "loss", "dee": "loss", "talker/stage_1": "loss", "talker/stage_2": "loss", "emotalk": "total"}
-    for folder, key in folders.items():
+    shown = [("thvqvae", "loss"), ("dee", "loss"), ("talker/stage_1", "loss"), ("talker/stage_2", "loss")]
+    for folder, key in [*shown, ("talker/stage_2", "emotion"), ("emotalk", "total"), ("emotalk", "motion")]:
         history = read_history(out / folder)
         for phase in ("train", "val"):
             values = [value for _, value in history.get(f"{phase}/{key}", [])]
             if values:
-                rows.append([f"{folder}, {phase}", f"{values[0]:.4g}", f"{values[-1]:.4g}", f"{min(values):.4g}"])
+                name = f"{folder} {key}, {phase}"
+                rows.append([name, f"{values[0]:.4g}", f"{values[-1]:.4g}", f"{min(values):.4g}"])
     return rows
 
 
@@ -127,7 +132,7 @@ def _tables(report: Report, losses: list[list[str]], seconds: dict[str, float]) 
     header, *rows = report.headline_cells()
     return [
         PageTable("Benchmark", header, rows, report.caption()),
-        PageTable("Losses", ["stage", "first", "last", "lowest"], losses, "The weights with the lowest val loss stay."),
+        PageTable("Losses", ["stage", "first", "last", "lowest"], losses, LOSS_NOTE),
         PageTable("Time", ["step", "seconds"], [[name, f"{value:.0f}"] for name, value in seconds.items()]),
     ]
 

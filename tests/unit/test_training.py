@@ -97,7 +97,7 @@ def test_last_is_the_last_epoch_even_where_nothing_improves(tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"max_epochs": 3, "validate_every_epochs": 2}, {"seed": -1}, {"devices": 0}])
 def test_settings_that_no_run_can_use_are_refused(wrong):
-    with pytest.raises(UserError, match="expected|multiple"):
+    with pytest.raises(UserError, match=r"expected|multiple"):
         TrainerConfig(**wrong)
 
 
