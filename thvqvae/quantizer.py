@@ -86,8 +86,9 @@ class EMAQuantizer(nn.Module):
 
     The first training batch places the codes by k-means. While training, a code's count and vector sum decay and take
     in the latents that chose it; counts are Laplace-smoothed with the total count, so a code that is not chosen keeps
-    its place. A code whose count falls below `dead_code_share` of an even share is put onto a random latent of the
-    batch. Everything is computed in float32, also under mixed precision, and over all processes of a distributed run.
+    its place as long as its count is far above `epsilon`. A code whose count falls below `dead_code_share` of an even
+    share is put onto a random latent of the batch. Everything is computed in float32, also under mixed precision, and
+    over all processes of a distributed run.
     All random draws are a function of `seed` and the number of updates, so that a resumed run repeats them.
 
     Args:
@@ -95,7 +96,8 @@ class EMAQuantizer(nn.Module):
         size: channels of a code.
         decay: what is kept of counts and sums at each update, 0..1.
         epsilon: Laplace smoothing of the counts.
-        dead_code_share: share of an even use below which a code counts as dead; 0 never revives.
+        dead_code_share: share of an even use below which a code counts as dead; 0 never revives. The count of a code
+            that is never chosen then decays below `epsilon`, and smoothing draws the code towards zero.
         seed: seeds initialisation and revival.
 
     Buffers:

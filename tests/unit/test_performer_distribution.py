@@ -1,5 +1,8 @@
 """The known truth: draws follow the tables, keep what they promise, and repeat."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy.stats import chisquare
@@ -158,6 +161,47 @@ def test_version_changes_with_the_repertoire(performer):
     drawn = control.performances(short_event(SAD), 40)
     assert all(p.reading == readings_of(p.emotion)[0].name for p in drawn)
     assert len(performer.describe()["readings"]) == len(READINGS)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("distribution.INTENSITY_CONCENTRATION", 13.0),
+        ("affect.CLASS_SETTINGS", np.zeros((8, 6))),
+        ("affect.STRONGEST_GAIN", 1.4),
+        ("style.EMPHASIS_RANGE", (0.0, 0.1)),
+        ("style.TIMING_RANGES", {"onset_seconds": (0.0, 0.0)}),
+        ("mouth.DIPHTHONG_ENDS", {"AW": "UW"}),
+        ("mouth.JAW_SECONDS", 0.05),
+        ("visemes.JAW_DOMINANCE", {}),
+        ("lips.TEETH_GAP_METRES", 0.003),
+        ("emotion.LEAST_AMPLITUDE", 0.5),
+        ("emotion.UPPER_FACE", ("AU1",)),
+        ("frames.FRAME_RATE", 50.0),
+        ("performer.SMILE_LIMIT", 0.7),
+    ],
+)
+def test_version_changes_with_every_constant(performer, monkeypatch, place, value):
+    before = performer.version
+    monkeypatch.setattr(f"deeptalk.corpus.performer.{place}", value)
+    assert performer.version != before
+
+
+def test_version_changes_with_the_rig(performer):
+    from dataclasses import replace
+
+    rig = load_rig("arkit")
+    deltas = rig.deltas.copy()
+    deltas[3, 100, 1] += 1e-4
+    assert Performer(replace(rig, deltas=deltas)).version != performer.version
+    assert Performer(replace(rig)).version == performer.version
+
+
+def test_version_is_that_of_another_process(performer):
+    code = "from deeptalk.corpus.performer import Performer; from deeptalk.face import load_rig; "
+    code += "print(Performer(load_rig('arkit')).version)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == performer.version
 
 
 def test_phones_must_tile_the_clip():

@@ -8,9 +8,10 @@ import pytest
 
 from deeptalk.corpus.performer import Performer, Phone, SpeechEvent
 from deeptalk.corpus.performer.distribution import Choice
+from deeptalk.corpus.performer.emotion import emotion_pose
 from deeptalk.corpus.performer.event import VOWELS
 from deeptalk.corpus.performer.facs import UNITS
-from deeptalk.corpus.performer.mouth import mouth_curves, split_diphthongs
+from deeptalk.corpus.performer.mouth import control_points, mouth_curves, split_diphthongs
 from deeptalk.corpus.performer.readings import READINGS
 from deeptalk.corpus.performer.style import Style, draw_timing
 from deeptalk.corpus.synthesis import demo_speech
@@ -182,3 +183,16 @@ def test_intensity_and_asymmetry_are_acted(performer):
     leaning = replace(PLAIN, asymmetry=-0.2)
     motion = performer.perform(event, choice_of(grin), leaning, timing).motion.mean(0)
     assert motion[CHANNELS.index("mouthSmileRight")] > 1.1 * motion[CHANNELS.index("mouthSmileLeft")]
+
+
+def test_the_weak_side_of_a_one_sided_reading_is_still_not_turned_upside_down(performer):
+    event = demo_speech()[20]
+    doubtful = next(reading for reading in READINGS if reading.name == "doubtful")
+    times = control_points(event)
+    timing = draw_timing(np.random.default_rng(0), len(UNITS))
+    for asymmetry in (-0.25, 0.25):
+        actor = replace(PLAIN, asymmetry=asymmetry)
+        pose = emotion_pose(choice_of(doubtful), actor, timing, event.phones, mouth_curves(event), times)
+        assert (pose >= 0.0).all()
+        side = "Right" if asymmetry > 0 else "Left"
+        assert not pose[:, CHANNELS.index(f"mouthDimple{side}")].any()

@@ -159,6 +159,20 @@ def test_dead_codes_come_back():
     assert revived >= 63
 
 
+def test_without_revival_an_unused_code_stays_then_shrinks_to_zero():
+    quantizer = placed(2, 2, dead_code_share=0.0).train()
+    far = torch.tensor([[0.1, 0.1], [10.0, 20.0]])
+    quantizer.codebook.copy_(far)
+    quantizer.ema_sum.copy_(far * quantizer.ema_count[:, None])
+    latents = torch.full((1, 32, 2), 0.1)
+    for _ in range(50):
+        quantizer(latents)
+    torch.testing.assert_close(quantizer.codebook[1], far[1], rtol=1e-2, atol=0.0)
+    for _ in range(950):
+        quantizer(latents)
+    assert quantizer.codebook[1].norm() < 1e-6
+
+
 def test_same_seed_same_codebook_and_resume_from_state():
     def train(quantizer: EMAQuantizer, first: int, last: int) -> EMAQuantizer:
         for step in range(first, last):

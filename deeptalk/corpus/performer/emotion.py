@@ -18,6 +18,10 @@ STRESS_SECONDS = 0.09
 """Standard deviation of the swell of a stressed syllable."""
 BROW_BEAT = 0.22
 """Raise of the brows (units 1 and 2) at the loudest stressed syllable, times the style's emphasis."""
+STRONG_SIDE_SHARE = 0.35
+"""How much the strong side gains where the weak side loses 1."""
+LOUDNESS_STRESS_DECIBELS, LEAST_STRESS = 15.0, 0.2
+"""Level below the loudest stressed vowel at which a swell would vanish, and the least height it keeps."""
 WANDER_HERTZ = np.array([0.31, 0.53, 0.87])
 WANDER_SIZE = 0.035
 
@@ -92,7 +96,7 @@ def stress_curve(phones: Sequence[Phone], loudness: np.ndarray, times: np.ndarra
     if not stressed:
         return np.zeros(len(times))
     levels = np.array([loudness[vowel_slice(phone)].mean() for phone in stressed])
-    heights = np.clip(1.0 + (levels - levels.max()) / 15.0, 0.2, 1.0)
+    heights = np.clip(1.0 + (levels - levels.max()) / LOUDNESS_STRESS_DECIBELS, LEAST_STRESS, 1.0)
     middles = np.array([phone.middle_seconds for phone in stressed])
     swells = heights * np.exp(-0.5 * ((times[:, None] - middles) / STRESS_SECONDS) ** 2)
     return np.max(swells, axis=1)
@@ -100,9 +104,10 @@ def stress_curve(phones: Sequence[Phone], loudness: np.ndarray, times: np.ndarra
 
 def _lean(pose: np.ndarray, one_sided: float, asymmetry: float) -> None:
     """Strengthen one side and weaken the other in place; a one-sided reading leans where the style does."""
-    lean = asymmetry + one_sided * (1.0 if asymmetry >= 0.0 else -1.0)
-    pose[:, _LEFT] *= 1.0 + lean if lean < 0.0 else 1.0 + 0.35 * lean
-    pose[:, _RIGHT] *= 1.0 - lean if lean > 0.0 else 1.0 - 0.35 * lean
+    # A lean beyond 1 would turn the weak side's pose upside down.
+    lean = np.clip(asymmetry + one_sided * (1.0 if asymmetry >= 0.0 else -1.0), -1.0, 1.0)
+    pose[:, _LEFT] *= 1.0 + lean if lean < 0.0 else 1.0 + STRONG_SIDE_SHARE * lean
+    pose[:, _RIGHT] *= 1.0 - lean if lean > 0.0 else 1.0 - STRONG_SIDE_SHARE * lean
 
 
 def _beside_speech(pose: np.ndarray, mouth: MouthCurves) -> np.ndarray:

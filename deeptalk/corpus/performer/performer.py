@@ -16,26 +16,18 @@ from deeptalk.corpus.performer.affect import AffectCode
 from deeptalk.corpus.performer.distribution import Choice
 from deeptalk.corpus.performer.emotion import emotion_pose
 from deeptalk.corpus.performer.event import SpeechEvent
-from deeptalk.corpus.performer.facs import ACTION_UNITS, UNITS
+from deeptalk.corpus.performer.facs import UNITS
 from deeptalk.corpus.performer.frames import frames_from_control
-from deeptalk.corpus.performer.lips import TOUCHING_SHARES
 from deeptalk.corpus.performer.mouth import MouthCurves, control_points, mouth_curves
 from deeptalk.corpus.performer.performance import Performance
 from deeptalk.corpus.performer.readings import READINGS, Reading
-from deeptalk.corpus.performer.visemes import (
-    JAW_DOMINANCE,
-    LIP_DOMINANCE,
-    MOUTH_TARGETS,
-    SAME_TARGETS,
-    channel_indices,
-)
+from deeptalk.corpus.performer.version import version_of
+from deeptalk.corpus.performer.visemes import channel_indices
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.face import CHANNELS, LinearRig
 
 Given = Literal["speech", "speech+label+speaker"]
-CODE_VERSION = 1
-"""Raised whenever the code changes what is drawn; the tables count by themselves."""
 
 _SMILE = list(channel_indices("mouthSmile"))
 _ARTICULATED = [
@@ -44,6 +36,8 @@ _ARTICULATED = [
     for index in channel_indices(name)
 ]
 SMILE_LIMIT, CHANNEL_LIMIT = 0.8, 1.0
+KNEE = 0.75
+"""Share of a limit above which values are bent."""
 
 
 class Performer:
@@ -63,14 +57,12 @@ class Performer:
 
     @property
     def version(self) -> str:
-        """Version of the code and hash of the tables: equal versions draw equal performances."""
-        tables = (
-            distribution.CONFUSION.tolist(),
-            [asdict(reading) for reading in self.readings],
-            (MOUTH_TARGETS, SAME_TARGETS, JAW_DOMINANCE, LIP_DOMINANCE),
-            (ACTION_UNITS, TOUCHING_SHARES),
-        )
-        return f"{CODE_VERSION}-{hashlib.sha256(repr(tables).encode()).hexdigest()[:8]}"
+        """Version of the code, and hash of all tables and constants, the readings and the rig.
+
+        Equal versions draw equal performances of equal speech, as long as whoever changes formulas raises
+        `version.CODE_VERSION`.
+        """
+        return version_of(self.rig, self.readings, (SMILE_LIMIT, CHANNEL_LIMIT, KNEE))
 
     def performances(
         self,
@@ -174,7 +166,7 @@ class Performer:
             )
 
 
-def soft_limit(values: np.ndarray, limit: float, knee: float = 0.75) -> np.ndarray:
+def soft_limit(values: np.ndarray, limit: float, knee: float = KNEE) -> np.ndarray:
     """Values below `knee * limit` as they are; above, bent smoothly so that none reaches the limit."""
     start = knee * limit
     room = limit - start
