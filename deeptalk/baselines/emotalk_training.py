@@ -69,7 +69,10 @@ class EmoTalkTraining(pl.LightningModule):
         self.model = EmoTalk(config)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The four losses, unweighted, and their weighted `total`."""
+        """The four losses, unweighted; `motion`, the weighted sum of the first three; `total`, of all four.
+
+        `motion` is what to choose weights by: the classifier overfits first, and outweighs the motion in `total`.
+        """
         lengths_12, lengths_21 = batch["lengths_12"], batch["lengths_21"]
         level_1, level_2 = intensity_level(batch["intensity_1"]), intensity_level(batch["intensity_2"])
         content_12 = self.model.encode_content(batch["features_12"], lengths_12)
@@ -93,16 +96,16 @@ class EmoTalkTraining(pl.LightningModule):
             "classification": classification_loss(torch.cat([logits_12, logits_21]), labels),
         }
         c = self.training_config
-        losses["total"] = (
+        losses["motion"] = (
             c.cross_weight * losses["cross"]
             + c.self_weight * losses["self"]
             + c.velocity_weight * losses["velocity"]
-            + c.classification_weight * losses["classification"]
         )
+        losses["total"] = losses["motion"] + c.classification_weight * losses["classification"]
         return losses
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        """Weighted sum of the four losses."""
+        """Logs the losses as `train/...`; returns `total`."""
         losses = self.losses(batch)
         size = len(batch["speaker"])
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)

@@ -66,8 +66,9 @@ def test_total_is_the_published_weighting():
     module = build()
     torch.nn.init.normal_(module.model.decoder.output.weight)
     losses = module.losses(swapped_pairs())
-    expected = losses["cross"] + losses["self"] + 0.5 * losses["velocity"] + 0.1 * losses["classification"]
-    torch.testing.assert_close(losses["total"], expected)
+    motion = losses["cross"] + losses["self"] + 0.5 * losses["velocity"]
+    torch.testing.assert_close(losses["motion"], motion)
+    torch.testing.assert_close(losses["total"], motion + 0.1 * losses["classification"])
     assert min(float(value.detach()) for value in losses.values()) > 0
 
 
@@ -169,6 +170,7 @@ def test_lightning_trains_validates_and_logs_every_loss(tmp_path):
     trainer.fit(module, train, val)
     expected = {f"{phase}/{name}" for phase in ("train", "val") for name in module.losses(swapped_pairs())}
     assert set(trainer.callback_metrics) == expected
+    assert "val/motion" in expected  # what the stage chooses weights by
     changed = [name for name, value in module.state_dict().items() if not torch.equal(value, before[name])]
     assert "model.decoder.output.weight" in changed
     assert "model.feature_mean" not in changed
