@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from deeptalk.baselines.emotalk import EmoTalk, EmoTalkConfig
-from deeptalk.baselines.trivial import MeanFace, NearestNeighbour, NoisyEmoTalk
+from deeptalk.baselines.trivial import MeanFace, MotionNoise, NearestNeighbour
 
 if TYPE_CHECKING:
     from deeptalk.baselines.emotalk_training import EmoTalkTraining, EmoTalkTrainingConfig
@@ -14,8 +14,8 @@ __all__ = [
     "EmoTalkTraining",
     "EmoTalkTrainingConfig",
     "MeanFace",
+    "MotionNoise",
     "NearestNeighbour",
-    "NoisyEmoTalk",
 ]
 
 

@@ -129,7 +129,8 @@ class EmoTalk(nn.Module):
 
     Content and emotion come from two branches; by default both hear the same clip. With `emotion_features` the emotion
     comes from another clip, whose hidden frames are resampled in time to the content's (section 3.2 of the paper, used
-    for cross-reconstruction). Coefficients are not clamped.
+    for cross-reconstruction). Coefficients are not
+    limited to a rig's range.
     """
 
     feature_mean: Tensor

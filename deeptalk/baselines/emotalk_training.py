@@ -97,9 +97,7 @@ class EmoTalkTraining(pl.LightningModule):
         }
         c = self.training_config
         losses["motion"] = (
-            c.cross_weight * losses["cross"]
-            + c.self_weight * losses["self"]
-            + c.velocity_weight * losses["velocity"]
+            c.cross_weight * losses["cross"] + c.self_weight * losses["self"] + c.velocity_weight * losses["velocity"]
         )
         losses["total"] = losses["motion"] + c.classification_weight * losses["classification"]
         return losses

@@ -1,4 +1,4 @@
-"""Trivial systems that a real one must beat: the mean face, the nearest training clip, and EmoTalk with noise."""
+"""Trivial systems that a real one must beat: the mean face, the nearest training clip, and noise on a motion."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.ndimage import convolve1d
+from scipy.optimize import brentq
 
 from deeptalk.baselines.emotalk import EmoTalk
 from deeptalk.baselines.warping import warp, warp_path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 STD_FLOOR = 1e-3
 """Least standard deviation by which a feature is divided."""
+LARGEST_NOISE = 1024.0
+"""Scale at which noise is at the limits almost everywhere: more of it changes nothing."""
 
 
 def training_motions(corpus: "Corpus", split: str = "train") -> list[np.ndarray]:
@@ -103,23 +106,23 @@ class NearestNeighbour:
         return np.concatenate([features.mean(axis=0), features.std(axis=0)])
 
 
-class NoisyEmoTalk:
-    """EmoTalk plus temporally smooth Gaussian noise: variety that knows nothing of the speech.
+class MotionNoise:
+    """Temporally smooth Gaussian noise on a motion, within the rig's limits: variety that knows nothing of the speech.
 
-    Each channel's noise is proportional to its standard deviation over the training frames, times one `scale`. The
-    result is not limited to the rig's range, as EmoTalk's own is not, so diversity is proportional to the scale.
+    Each channel's noise is proportional to its standard deviation over the training frames, times one `scale`. Values
+    beyond `limits` (least and greatest value of each channel) are set to the limit, as DEEPTalk's are.
     """
 
     def __init__(
         self,
-        emotalk: EmoTalk,
         channel_std: Float[np.ndarray, "channel"],
+        limits: Float[np.ndarray, "channel 2"],
         frame_rate: float,
         scale: float = 1.0,
         smooth_seconds: float = 0.1,
     ):
-        self.emotalk = emotalk
         self.channel_std = channel_std
+        self.limits = limits
         self.scale = scale
         sigma = smooth_seconds * frame_rate
         radius = int(np.ceil(4 * sigma))
@@ -135,39 +138,57 @@ class NoisyEmoTalk:
         smooth = convolve1d(white, self.kernel, axis=1, mode="constant")[:, radius : radius + frames]
         return (smooth * self.channel_std).astype(np.float32)
 
+    def takes(
+        self, motion: Float[np.ndarray, "frame channel"], takes: int, seed: int
+    ) -> Float[np.ndarray, "take frame channel"]:
+        """One motion under `takes` draws of noise."""
+        return limited(motion + np.float32(self.scale) * self.noise(len(motion), takes, seed), self.limits)
+
     def calibrate(
         self,
         target_diversity: float,
-        frame_counts: Sequence[int],
+        motions: Sequence[Float[np.ndarray, "_ channel"]],
         diversity: Callable[[Float[np.ndarray, "take frame channel"]], float],
         takes: int = 8,
         seed: int = 0,
     ) -> float:
-        """Set the scale so that the mean diversity over clips of these frame counts is the target; returns the scale.
+        """Set the scale so that the mean diversity of `takes` of these motions is the target; returns the scale.
 
-        `diversity` must be that of a rig linear in its coefficients: then it is proportional to the scale, and adding
-        the same EmoTalk motion to all takes does not change it.
+        The limits take some of the noise away, so the scale is searched, with the draws of motion i fixed to those of
+        seed + i. Raises UserError where noise has no diversity, or cannot reach the target within the limits.
         """
-        unit = float(np.mean([diversity(self.noise(n, takes, seed + i)) for i, n in enumerate(frame_counts)]))
-        if unit <= 0:
+        noises = [self.noise(len(motion), takes, seed + i) for i, motion in enumerate(motions)]
+
+        def reached(scale: float) -> float:
+            noisy = [limited(m + np.float32(scale) * noise, self.limits) for m, noise in zip(motions, noises)]
+            return float(np.mean([diversity(one) for one in noisy]))
+
+        if not np.any(self.channel_std > 0):
             raise UserError("The training motions never move, so noise of their shape has no diversity to scale.")
-        self.scale = target_diversity / unit
+        largest = 1.0
+        while reached(largest) < target_diversity:
+            if largest >= LARGEST_NOISE:
+                raise UserError(
+                    f"Noise within the rig's limits has a diversity of {reached(largest):.3g} mm at most, below the "
+                    f"{target_diversity:.3g} mm to match; the two cannot be compared at equal diversity."
+                )
+            largest *= 2
+        self.scale = float(brentq(lambda scale: reached(scale) - target_diversity, 0.0, largest, rtol=1e-4))
         return self.scale
 
-    def motions(
-        self, features: Float[np.ndarray, "frame feature"], level: int, person: int, takes: int, seed: int
-    ) -> Float[np.ndarray, "take frame channel"]:
-        """EmoTalk's one motion under `takes` draws of noise."""
-        return emotalk_motion(self.emotalk, features, level, person) + self.scale * self.noise(
-            len(features), takes, seed
-        )
+
+def limited(
+    motion: Float[np.ndarray, "*batch channel"], limits: Float[np.ndarray, "channel 2"]
+) -> Float[np.ndarray, "*batch channel"]:
+    """Values beyond a rig's limits set to the limit."""
+    return np.clip(motion, limits[:, 0], limits[:, 1])
 
 
 @torch.inference_mode()
 def emotalk_motion(
     model: EmoTalk, features: Float[np.ndarray, "frame feature"], level: int, person: int
 ) -> Float[np.ndarray, "frame channel"]:
-    """EmoTalk's motion for one clip; `model` in eval mode. Level 0 or 1, person -1 where unknown."""
+    """EmoTalk's motion for one clip, not limited; `model` in eval mode. Level 0 or 1, person -1 where unknown."""
     device = model.feature_mean.device
     clip = torch.from_numpy(np.array(features, dtype=np.float32))[None].to(device)
     lengths, levels, people = (torch.tensor([value], device=device) for value in (len(features), level, person))

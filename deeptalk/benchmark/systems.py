@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
-from deeptalk.baselines import EmoTalk, MeanFace, NearestNeighbour, NoisyEmoTalk
+from deeptalk.baselines import EmoTalk, MeanFace, MotionNoise, NearestNeighbour
 from deeptalk.baselines.emotalk import STRONG_INTENSITY
-from deeptalk.baselines.trivial import emotalk_motion, training_motions
+from deeptalk.baselines.trivial import emotalk_motion, limited, training_motions
 from deeptalk.benchmark.measures import FaceMeasures
 from deeptalk.benchmark.protocol import BenchmarkClip, BenchmarkConfig, System, benchmark_clips
 from deeptalk.benchmark.run import clip_seed
@@ -44,7 +46,7 @@ class DEEPTalkSystem:
 
 
 class EmoTalkSystem:
-    """EmoTalk: one motion, the same in every take.
+    """EmoTalk: one motion, the same in every take, within the rig's `limits` (channel, 2) as DEEPTalk's are.
 
     `speakers` are those it was trained on; any other gets the mean embedding. `level` is used where the intensity is
     not given, see `choose_level`.
@@ -52,30 +54,37 @@ class EmoTalkSystem:
 
     reads: Reads = "features"
 
-    def __init__(self, model: EmoTalk, speakers: Sequence[str], level: int = 0, name: str = "EmoTalk"):
-        self.model, self.speakers, self.level, self.name = model.eval(), list(speakers), level, name
+    def __init__(
+        self, model: EmoTalk, speakers: Sequence[str], limits: np.ndarray, level: int = 0, name: str = "EmoTalk"
+    ):
+        self.model, self.speakers, self.limits = model.eval(), list(speakers), limits
+        self.level, self.name = level, name
 
     def controls(self, clip: BenchmarkClip) -> tuple[int, int]:
         """Emotion level and person for a clip."""
         level = self.level if np.isnan(clip.intensity) else int(clip.intensity > STRONG_INTENSITY)
         return level, self.speakers.index(clip.speaker) if clip.speaker in self.speakers else -1
 
+    def motion(self, clip: BenchmarkClip) -> np.ndarray:
+        """Its one motion (frame, channel)."""
+        return limited(emotalk_motion(self.model, clip.features, *self.controls(clip)), self.limits)
+
     def perform(self, clip: BenchmarkClip, takes: int, seed: int) -> np.ndarray:
         """Its one motion, `takes` times."""
-        return same_takes(emotalk_motion(self.model, clip.features, *self.controls(clip)), takes)
+        return same_takes(self.motion(clip), takes)
 
 
 class NoisyEmoTalkSystem:
-    """EmoTalk under noise (see `NoisyEmoTalk`), with the controls of the system it is made from."""
+    """The one motion of an EmoTalk system under noise, within the rig's limits (see `MotionNoise`)."""
 
     reads: Reads = "features"
 
-    def __init__(self, noisy: NoisyEmoTalk, emotalk: EmoTalkSystem, name: str = "EmoTalk + noise"):
-        self.noisy, self.emotalk, self.name = noisy, emotalk, name
+    def __init__(self, noise: MotionNoise, emotalk: EmoTalkSystem, name: str = "EmoTalk + noise"):
+        self.noise, self.emotalk, self.name = noise, emotalk, name
 
     def perform(self, clip: BenchmarkClip, takes: int, seed: int) -> np.ndarray:
         """EmoTalk's one motion under `takes` draws of noise."""
-        return self.noisy.motions(clip.features, *self.emotalk.controls(clip), takes, seed)
+        return self.noise.takes(self.emotalk.motion(clip), takes, seed)
 
 
 class MeanFaceSystem:
@@ -128,9 +137,8 @@ def choose_level(
     """
     error = []
     for level in (0, 1):
-        system = EmoTalkSystem(model, speakers, level)
-        motions = [emotalk_motion(model, clip.features, level, system.controls(clip)[1]) for clip in clips]
-        errors = [measures.mean_estimate_error(m[None], clip.references) for m, clip in zip(motions, clips)]
+        system = EmoTalkSystem(model, speakers, measures.rig.limits, level)
+        errors = [measures.mean_estimate_error(system.perform(clip, 1, 0), clip.references) for clip in clips]
         error.append(float(np.mean(errors)))
     return int(np.argmin(error))
 
@@ -143,6 +151,7 @@ def standard_systems(
     emotalk: EmoTalk,
     emotalk_speakers: Sequence[str],
     config: BenchmarkConfig,
+    progress: bool = False,
 ) -> list[System]:
     """The rows of the standard table: DEEPTalk, EmoTalk, EmoTalk + noise of equal diversity, and the trivial ones.
 
@@ -152,19 +161,20 @@ def standard_systems(
     measures = FaceMeasures(load_rig(corpus.rig))
     clips = benchmark_clips(corpus, encoder, split="val", held_out=0)
     deeptalk = DEEPTalkSystem(talker)
-    plain = EmoTalkSystem(emotalk, emotalk_speakers, choose_level(emotalk, emotalk_speakers, clips, measures))
+    level = choose_level(emotalk, emotalk_speakers, clips, measures)
+    plain = EmoTalkSystem(emotalk, emotalk_speakers, measures.rig.limits, level)
+    steps = track(list(enumerate(clips)), "benchmark: validation", disable=not progress, console=Console(stderr=True))
     diversities = [
-        measures.diversity(deeptalk.perform(clip, config.takes, clip_seed(config.seed, i)))
-        for i, clip in enumerate(clips)
+        measures.diversity(deeptalk.perform(clip, config.takes, clip_seed(config.seed, i))) for i, clip in steps
     ]
     channel_std = np.concatenate(training_motions(corpus)).std(axis=0)
-    noisy = NoisyEmoTalk(emotalk, channel_std, corpus.frame_rate)
-    frame_counts = [clip.frame_count for clip in clips]
-    noisy.calibrate(float(np.mean(diversities)), frame_counts, measures.diversity, config.takes, config.seed)
+    noise = MotionNoise(channel_std, measures.rig.limits, corpus.frame_rate)
+    motions = [plain.motion(clip) for clip in clips]
+    noise.calibrate(float(np.mean(diversities)), motions, measures.diversity, config.takes, config.seed)
     return [
         deeptalk,
         plain,
-        NoisyEmoTalkSystem(noisy, plain),
+        NoisyEmoTalkSystem(noise, plain),
         NearestNeighbourSystem(NearestNeighbour.from_corpus(corpus, store)),
         MeanFaceSystem(MeanFace.from_corpus(corpus)),
         TruePerformance(),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from deeptalk.baselines import EmoTalk, EmoTalkConfig, MeanFace, NearestNeighbour, NoisyEmoTalk
-from deeptalk.baselines.trivial import emotalk_motion
+from deeptalk.baselines import EmoTalk, EmoTalkConfig, MeanFace, MotionNoise, NearestNeighbour
+from deeptalk.baselines.trivial import emotalk_motion, limited
 from deeptalk.baselines.warping import warp, warp_path
 from deeptalk.errors import UserError
 
@@ -23,6 +23,9 @@ CONFIG = EmoTalkConfig(
     person_size=4,
     decoder_feedforward=8,
 )
+
+WIDE = np.tile(np.array([-1e6, 1e6], np.float32), (4, 1))
+UNIT = np.tile(np.array([0.0, 1.0], np.float32), (4, 1))
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_nearest_neighbour_errors(rng):
 
 def test_noise_has_the_training_spread_and_is_smooth(rng):
     std = np.array([0.1, 0.2, 0.0, 0.4], np.float32)
-    noise = NoisyEmoTalk(emotalk(), std, frame_rate=25.0).noise(400, 60, seed=3)
+    noise = MotionNoise(std, WIDE, frame_rate=25.0).noise(400, 60, seed=3)
     np.testing.assert_allclose(noise.std(axis=(0, 1)), std, rtol=0.05, atol=1e-9)
     # The same at the edges of a clip as in its middle.
     np.testing.assert_allclose(noise[:, [0, -1]].std(axis=(0, 1)), std, rtol=0.35, atol=1e-9)
@@ -122,28 +125,46 @@ def test_noise_has_the_training_spread_and_is_smooth(rng):
 
 
 def test_a_noisy_take_depends_on_seed_and_place_only(rng):
-    noisy = NoisyEmoTalk(emotalk(), np.full(4, 0.1, np.float32), frame_rate=25.0)
-    features = rng.normal(size=(30, 6)).astype(np.float32)
-    eight, two = noisy.motions(features, 0, 1, 8, seed=5), noisy.motions(features, 0, 1, 2, seed=5)
+    noise = MotionNoise(np.full(4, 0.1, np.float32), WIDE, frame_rate=25.0)
+    motion = rng.normal(size=(30, 4)).astype(np.float32)
+    eight, two = noise.takes(motion, 8, seed=5), noise.takes(motion, 2, seed=5)
     np.testing.assert_array_equal(eight[:2], two)
     assert all(np.abs(a - b).max() > 1e-3 for a, b in itertools.combinations(eight, 2))
-    assert np.abs(noisy.motions(features, 0, 1, 2, seed=6) - two).max() > 1e-3
+    assert np.abs(noise.takes(motion, 2, seed=6) - two).max() > 1e-3
 
 
-def test_calibration_reaches_the_diversity_asked_for(rng):
-    noisy = NoisyEmoTalk(emotalk(), np.array([0.1, 0.2, 0.3, 0.4], np.float32), frame_rate=25.0)
+def test_noisy_takes_stay_within_the_limits(rng):
+    takes = MotionNoise(np.full(4, 0.4, np.float32), UNIT, frame_rate=25.0).takes(
+        rng.random((30, 4)).astype(np.float32), 8, seed=0
+    )
+    assert takes.min() == 0.0
+    assert takes.max() == 1.0
+    np.testing.assert_array_equal(limited(np.array([[-1.0, 0.25, 1.0, 7.0]]), UNIT), [[0.0, 0.25, 1.0, 1.0]])
 
-    def diversity(takes):
-        pairs = itertools.combinations(takes.astype(np.float64), 2)
-        return float(np.mean([np.sqrt(((a - b) ** 2).sum(-1).mean()) for a, b in pairs]))
 
-    counts = [20, 45, 70]
-    assert noisy.calibrate(1.7, counts, diversity, takes=6, seed=2) == noisy.scale
-    features = [rng.normal(size=(n, 6)).astype(np.float32) for n in counts]
-    reached = [diversity(noisy.motions(x, 1, -1, 6, seed=2 + i)) for i, x in enumerate(features)]
-    assert np.mean(reached) == pytest.approx(1.7, rel=1e-3)
+def mean_distance(takes: np.ndarray) -> float:
+    pairs = itertools.combinations(takes.astype(np.float64), 2)
+    return float(np.mean([np.sqrt(((a - b) ** 2).sum(-1).mean()) for a, b in pairs]))
+
+
+def test_calibration_reaches_the_diversity_that_is_left_within_the_limits(rng):
+    noise = MotionNoise(np.array([0.1, 0.2, 0.3, 0.4], np.float32), UNIT, frame_rate=25.0)
+    # Near the lower limit, as blendshapes are: about half of the noise is cut away there.
+    motions = [(0.05 * rng.random((n, 4))).astype(np.float32) for n in (20, 45, 70)]
+    assert noise.calibrate(0.5, motions, mean_distance, takes=6, seed=2) == noise.scale
+    reached = [mean_distance(noise.takes(motion, 6, seed=2 + i)) for i, motion in enumerate(motions)]
+    assert np.mean(reached) == pytest.approx(0.5, rel=0.01)
+    linear = 0.5 / np.mean([mean_distance(noise.noise(len(m), 6, seed=2 + i)) for i, m in enumerate(motions)])
+    assert noise.scale > 1.3 * linear
+    assert noise.calibrate(0.0, motions, mean_distance) == 0.0
+
+
+def test_calibration_says_what_it_cannot_reach(rng):
+    motions = [rng.random((20, 4)).astype(np.float32)]
     with pytest.raises(UserError, match="never move"):
-        NoisyEmoTalk(emotalk(), np.zeros(4, np.float32), 25.0).calibrate(1.0, counts, diversity)
+        MotionNoise(np.zeros(4, np.float32), UNIT, 25.0).calibrate(1.0, motions, mean_distance)
+    with pytest.raises(UserError, match=r"at most, below the 9 mm to match"):
+        MotionNoise(np.ones(4, np.float32), UNIT, 25.0).calibrate(9.0, motions, mean_distance)
 
 
 def test_emotalk_on_one_clip_is_the_model_itself(rng):

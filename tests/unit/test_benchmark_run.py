@@ -6,19 +6,21 @@ import pytest
 import torch
 from rich.console import Console
 
-from deeptalk.baselines import EmoTalk, EmoTalkConfig, MeanFace
+from deeptalk.baselines import EmoTalk, EmoTalkConfig, MeanFace, MotionNoise
 from deeptalk.benchmark import (
     METRICS,
     BenchmarkConfig,
     EmoTalkSystem,
     FaceMeasures,
     MeanFaceSystem,
+    NoisyEmoTalkSystem,
     System,
     TruePerformance,
     benchmark_clips,
     run_benchmark,
     standard_systems,
 )
+from deeptalk.benchmark.run import clip_seed
 from deeptalk.benchmark.systems import choose_level
 from deeptalk.corpus import Corpus, CorpusWriter
 from deeptalk.errors import UserError
@@ -27,6 +29,7 @@ from deeptalk.speech import build_encoder, frame_count
 from deeptalk.take import Take
 
 JAW, SMILE, BLINK = CHANNELS.index("jawOpen"), CHANNELS.index("mouthSmileLeft"), CHANNELS.index("eyeBlinkLeft")
+LIMITS = load_rig("arkit").limits
 CONFIG = BenchmarkConfig(takes=8, resamples=100, seed=1)
 
 
@@ -135,7 +138,7 @@ def test_labels_are_handed_out_only_where_they_are_given(corpus, encoder):
     assert talker.label == {"emotion": "sad", "intensity": 1.0}
     DEEPTalkSystem(talker).perform(benchmark_clips(corpus, encoder, max_clips=1)[0], 2, 0)
     assert talker.label == {}
-    assert EmoTalkSystem(emotalk(encoder.feature_size), ["train-speaker"]).controls(clip) == (1, -1)
+    assert EmoTalkSystem(emotalk(encoder.feature_size), ["train-speaker"], LIMITS).controls(clip) == (1, -1)
 
 
 def test_standard_table(report):
@@ -240,11 +243,34 @@ def test_equal_takes_are_measured_as_any_other(corpus, encoder):
     assert measures.measure(takes, clip.references)["lve"] == pytest.approx(0.75 * single[0] + 0.25 * single[1])
 
 
+def test_emotalk_and_its_noise_stay_within_the_rigs_limits(corpus, encoder):
+    model = emotalk(encoder.feature_size)
+    torch.nn.init.normal_(model.decoder.output.weight, std=2.0)
+    clip = benchmark_clips(corpus, encoder, held_out=4, max_clips=1)[0]
+    plain = EmoTalkSystem(model, [], LIMITS)
+    noise = MotionNoise(np.full(52, 0.3, np.float32), LIMITS, corpus.frame_rate)
+    for system in (plain, NoisyEmoTalkSystem(noise, plain)):
+        takes = system.perform(clip, 3, seed=0)
+        assert takes.shape == (3, clip.frame_count, 52)
+        assert (takes >= LIMITS[:, 0]).all() and (takes <= LIMITS[:, 1]).all()
+        assert (takes == LIMITS[:, 0]).any() and (takes == LIMITS[:, 1]).any()
+
+
+def test_noise_has_the_diversity_of_deeptalk_on_the_validation_clips(corpus, encoder):
+    talker, measures = Talker(), FaceMeasures(load_rig("arkit"))
+    model, store = emotalk(encoder.feature_size), corpus.features(encoder)
+    deeptalk, _, noisy, *_ = standard_systems(corpus, store, encoder, talker, model, ["train-speaker"], CONFIG)
+    clips = benchmark_clips(corpus, encoder, split="val", held_out=0)
+    wanted = [measures.diversity(deeptalk.perform(c, 8, clip_seed(CONFIG.seed, i))) for i, c in enumerate(clips)]
+    got = [measures.diversity(noisy.perform(c, 8, CONFIG.seed + i)) for i, c in enumerate(clips)]
+    assert np.mean(got) == pytest.approx(np.mean(wanted), rel=0.01)
+
+
 def test_level_is_the_one_nearer_to_the_references(corpus, encoder):
     measures, model = FaceMeasures(load_rig("arkit")), emotalk(encoder.feature_size)
     clips = benchmark_clips(corpus, encoder, split="val", held_out=0)
     for level in (0, 1):
-        system = EmoTalkSystem(model, [], level)
+        system = EmoTalkSystem(model, [], LIMITS, level)
         near = [dataclasses.replace(clip, references=system.perform(clip, 2, 0)) for clip in clips]
         assert choose_level(model, [], near, measures) == level
 
