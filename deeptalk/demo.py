@@ -27,8 +27,8 @@ SHOWN_CLASS = "happy"
 """The bundled sentence is the first of the test split that sounds like this."""
 LABELS = ("happy", "sad", "angry", "surprised")
 LOSS_NOTE = (
-    "The weights with the lowest val loss (EmoTalk: val motion) are kept. Stage 2 starts from the weights of stage 1: what "
-    "it adds is the emotion term."
+    "The weights with the lowest val loss (EmoTalk: val motion) are kept. Stage 2 starts from the weights of stage 1: "
+    "what it adds is the emotion term."
 )
 T = TypeVar("T")
 
