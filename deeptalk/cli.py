@@ -1,26 +1,52 @@
 """The `deeptalk` command: thin wrappers around the library, with errors as one sentence and exit code 2."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from deeptalk.errors import UserError
 
+
+class _Commands(TyperGroup):
+    """The commands; what stops one from outside is answered here, as Typer would leave with a bare exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command: an interruption becomes one sentence and exit code 130, a closed pipe 141."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            fail("Stopped. Finished work is kept; run the same command again to go on.", 130)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's last flush fails once more
+            sys.exit(141)
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to the commands instead of exiting with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Called while the BrokenPipeError is handled."""
+        raise BrokenPipeError
+
+
 app = typer.Typer(
     name="deeptalk",
+    cls=_Commands,
     help="From speech alone: emotionally alive, lip-accurate 3D facial animation, different on every take.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-corpus_app = typer.Typer(help="Build and look into corpora.", no_args_is_help=True)
+corpus_app = typer.Typer(help="Build corpora.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
-console = Console()
+console = _Console()
 
 
 class Stage(StrEnum):
@@ -162,7 +188,7 @@ def demo(
         Path | None, typer.Option(help="A recording of your own, performed beside the bundled sentence.")
     ] = None,
     config: Preset = "tiny",
-    seed: Annotated[int, typer.Option(help="Seed of the corpus, the trainings and the takes.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the corpus, the trainings and the takes.")] = 7,
 ) -> None:
     """Run the whole chain: corpus, every stage, four takes, the benchmark, and a page that plays them."""
     from deeptalk.demo import run_demo
@@ -187,7 +213,7 @@ def _raised_by_model(error: ValueError) -> bool:
 
 
 def main() -> None:
-    """Entry point: user errors become one sentence and exit code 2, an interruption 130."""
+    """Entry point: user errors become one sentence and exit code 2."""
     try:
         app(prog_name="deeptalk")
     except UserError as error:
@@ -196,14 +222,10 @@ def main() -> None:
         if not _raised_by_model(error):
             raise
         fail(str(error))
-    except BrokenPipeError:
-        sys.exit(141)
     except OSError as error:  # no space left, no permission, a file where a folder is needed
         if error.errno is None:
             raise
         fail(f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
-    except KeyboardInterrupt:
-        fail("Stopped. Finished work is kept; run the same command again to go on.", 130)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from deeptalk.errors import UserError
 from deeptalk.files import write_text
@@ -52,44 +54,52 @@ def _unknown_key(schema: Any, given: Any, prefix: str = "") -> tuple[str, list[s
     return None
 
 
-def _check_keys(defaults: Any, layer: DictConfig, origin: str) -> None:
+def _check_keys(defaults: Any, layer: Any, origin: str) -> None:
     plain = OmegaConf.to_container(layer, resolve=False)
     if not isinstance(plain, dict):
-        raise UserError(f"{origin} must hold keys and values, not {type(plain).__name__}.")
+        raise UserError(f"{origin} must hold keys and values, not a {type(plain).__name__}.")
     found = _unknown_key(defaults, plain)
     if found:
         key, names = found
         near = difflib.get_close_matches(key, names, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known keys there: {', '.join(names)}."
         raise UserError(f"Unknown config key {key!r} in {origin}. {hint}")
+    for name, value in plain.items():
+        child = getattr(defaults, str(name))
+        if dataclasses.is_dataclass(child) and not isinstance(value, dict):
+            inner = ", ".join(field.name for field in dataclasses.fields(child))
+            raise UserError(f"{origin} sets {name!s} to {value!r}; it holds keys of its own: {inner}.")
 
 
 def compose(schema: type[T], presets: Sequence[str | Path] = (), words: Sequence[str] = ()) -> T:
     """Build the config `schema` from its defaults, then YAML files, then `key=value` words.
 
     Every field of `schema` needs a default. Raises UserError for an unknown key (suggesting the right one), a value of
-    the wrong type, or a combination that the dataclass's own check refuses.
+    the wrong type, what is not YAML, or a combination that the dataclass's own check refuses.
     """
     defaults = schema()
     merged = OmegaConf.structured(schema)
-    layers: list[tuple[str, DictConfig]] = []
+    layers: list[tuple[str, Callable[[], Any]]] = []
     for path in presets:
-        loaded = OmegaConf.load(path)
-        assert isinstance(loaded, DictConfig), path
-        layers.append((str(path), loaded))
+        layers.append((str(path), partial(OmegaConf.load, path)))
     for word in words:
         if "=" not in word:
             raise UserError(f"Config word {word!r} is not of the form key=value.")
-        layers.append((repr(word), OmegaConf.from_dotlist([word])))
+        layers.append((repr(word), partial(OmegaConf.from_dotlist, [word])))
+    origin = ""
     try:
-        for origin, layer in layers:
+        for origin, read in layers:
+            layer = read()
             _check_keys(defaults, layer, origin)
             merged = OmegaConf.merge(merged, layer)
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except (yaml.YAMLError, UnicodeDecodeError, GrammarParseError) as error:
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{origin} cannot be read as YAML: {problem}.") from error
     except OmegaConfBaseException as error:
-        first_line = str(error).splitlines()[0]
         key = getattr(error, "full_key", None)
-        raise UserError(f"Config key {key!r}: {first_line}") from error
+        first_line = str(error).splitlines()[0].removeprefix("Merge error: ")
+        raise UserError(f"Config key {key!r}: {first_line}" if key else f"{origin}: {first_line}") from error
     except UserError:
         raise
     except ValueError as error:  # a dataclass's own check, in a package that does not know UserError

@@ -40,11 +40,36 @@ def test_words_win_over_presets_and_presets_over_defaults(tmp_path):
         ("steps=many", r"Config key 'steps'"),
         ("steps=0", r"steps is 0; expected at least 1"),
         ("steps", r"not of the form key=value"),
+        ("steps=[", r"^'steps=\[' cannot be read as YAML"),
+        ("inner.kind=[a", r"^'inner.kind=\[a' cannot be read as YAML"),
+        ("steps=${nope", r"^'steps=\$\{nope' cannot be read as YAML"),
+        ("inner=3", r"^'inner=3' sets inner to 3; it holds keys of its own: learning_rate, kind\."),
+        ("inner=", r"^'inner=' sets inner to None; it holds keys"),
     ],
 )
 def test_bad_words_are_refused_by_name(word, message):
     with pytest.raises(UserError, match=message):
         compose(Outer, [], [word])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- 1\n- 2\n", "must hold keys and values, not a list"),
+        (b"steps: [1\n", "cannot be read as YAML"),
+        (b"steps: ${nope\n", "cannot be read as YAML"),
+        (b"\xff\xfe\x00\x80", "cannot be read as YAML"),
+        (b"inner: [1]\n", r"sets inner to \[1\]; it holds keys of its own"),
+        (b"plain words\n", "Unknown config key"),
+    ],
+)
+def test_a_preset_that_is_no_config_is_named(tmp_path, content, message):
+    preset = tmp_path / "preset.yaml"
+    preset.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        compose(Outer, [preset])
+    assert str(preset) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_saved_config_composes_to_the_same(tmp_path):
