@@ -6,8 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from deeptalk.baselines import EmoTalk
-from deeptalk.benchmark import BenchmarkConfig, Report, System, run_benchmark, standard_systems
-from deeptalk.bundle import read_part
+from deeptalk.benchmark import (
+    STANDARD_NAMES,
+    BenchmarkConfig,
+    NoisyEmoTalkSystem,
+    Report,
+    System,
+    check_names,
+    clip_speech,
+    run_benchmark,
+    standard_systems,
+)
+from deeptalk.bundle import Part, read_part, weights_sha256
 from deeptalk.config import compose, find_preset, save_config
 from deeptalk.corpus import Corpus, CorpusConfig, FeatureStore, build_corpus
 from deeptalk.emotions import emotion_index
@@ -118,6 +128,8 @@ class Bench:
     encoder: SpeechEncoder
     systems: list[System]
     config: BenchmarkConfig
+    origins: dict[str, Any]
+    """Hashes of weights and of the corpora they learned from, and what was set on the validation clips."""
 
 
 def open_bench(
@@ -131,27 +143,64 @@ def open_bench(
 ) -> Bench:
     """Open a corpus, a bundle and a trained EmoTalk, and set up the standard systems.
 
-    Raises UserError where one is missing, or was made for another rig or speech encoder.
+    Raises UserError where one is missing, was made for another rig, frame rate or speech encoder, or learned from a
+    speaker it is measured on.
     """
     config = compose(BenchmarkConfig, [find_preset("benchmark", preset)], words)
     corpus = Corpus.open(corpus_folder)
-    talker = load(bundle, speech_source)
+    check_names(STANDARD_NAMES, config)
+    clip_speech(corpus, config.split, config.given, config.takes, config.max_clips)
+    clip_speech(corpus, "val", "speech", held_out=0)
     part = read_part(part_folder(emotalk_folder), "emotalk")
-    assert part.speech is not None
+    _check_part(part, str(emotalk_folder), corpus, config.split)
+    if part.speech is None:
+        raise UserError(f"{emotalk_folder} does not say on which speech features it was trained; train it again.")
+    talker = load(bundle, speech_source)
+    for own in talker.bundle.parts.values():
+        _check_part(own, f"Part {own.name} of bundle {talker.bundle.folder}", corpus, config.split)
     encoder = build_encoder(part.speech.name, speech_source, corpus.frame_rate)
     if encoder.cache_key() != part.speech.cache_key:
         raise UserError(f"{emotalk_folder} was trained on other features than {encoder.name} gives; train it again.")
-    if part.rig != corpus.rig:
-        raise UserError(f"{emotalk_folder} was trained for rig {part.rig}, the corpus is of rig {corpus.rig}.")
     emotalk = EmoTalk.from_pretrained(part_folder(emotalk_folder))
     store = FeatureStore.build(corpus, encoder, progress=progress)
-    systems = standard_systems(corpus, store, encoder, talker, emotalk, part.speakers, config)
-    return Bench(corpus, encoder, systems, config)
+    systems = standard_systems(corpus, store, encoder, talker, emotalk, part.speakers, config, progress)
+    noisy = next(system for system in systems if isinstance(system, NoisyEmoTalkSystem))
+    parts = [*talker.bundle.parts.values(), part]
+    origins = {
+        "bundle_sha256": talker.bundle.sha256,
+        "emotalk_sha256": weights_sha256(part_folder(emotalk_folder)),
+        "corpora": {one.name: one.corpus for one in parts},
+        "emotalk_level": noisy.emotalk.level,
+        "noise_scale": noisy.noise.scale,
+    }
+    return Bench(corpus, encoder, systems, config, origins)
+
+
+def _check_part(part: Part, name: str, corpus: Corpus, split: str) -> None:
+    """Raise UserError where a part does not fit a benchmark corpus, or learned from a speaker of the split.
+
+    A part of the corpus itself learned from its training split, whose sentences are in no other: only that is refused.
+    """
+    for quantity, own, other in (
+        ("rig", part.rig, corpus.rig),
+        ("frame rate", part.frame_rate, corpus.frame_rate),
+    ):
+        if own != other:
+            raise UserError(
+                f"{name} was trained for {quantity} {own}, the corpus is of {quantity} {other}. Use a corpus like "
+                "the one it was trained on, or train it again."
+            )
+    known = sorted(set(part.speakers) & set(corpus.speakers(split)))
+    if known and (part.corpus != corpus.hash or split == "train"):
+        raise UserError(
+            f"{name} was trained on speaker {known[0]!r}, who is in split {split!r} of {corpus.folder}: that is not "
+            "held out. Use another split, or the corpus it was trained on."
+        )
 
 
 def run_bench(bench: Bench, out: Path, progress: bool = True) -> Report:
     """Run the benchmark and write `report.json`, `report.md` and `config.yaml` into `out`."""
-    report = run_benchmark(bench.systems, bench.corpus, bench.encoder, bench.config, progress)
+    report = run_benchmark(bench.systems, bench.corpus, bench.encoder, bench.config, progress, bench.origins)
     report.save_json(out / "report.json")
     report.save_markdown(out / "report.md")
     save_config(bench.config, out / "config.yaml")

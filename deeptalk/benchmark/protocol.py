@@ -46,6 +46,8 @@ class BenchmarkConfig:
             raise UserError(f"takes is {self.takes}; diversity and energy score need at least 2.")
         if self.max_references < 0 or self.max_clips < 0:
             raise UserError("max_references and max_clips must be 0 (all) or more.")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}; expected 0 or more.")
         if self.resamples < 100:
             raise UserError(f"resamples is {self.resamples}; expected at least 100.")
         if not 0 < self.confidence < 1:
@@ -114,28 +116,31 @@ def benchmark_clips(
     Of each clip's performances of the kind `given`, the last `held_out` are kept for the true row and the others are
     references, up to `max_references` unless that is 0. Raises UserError where fewer than 2 references are left.
     """
-    speech = corpus.speech_in(split)
-    speech = speech[: max_clips or len(speech)]
-    if not speech:
-        raise UserError(f"Split {split!r} of {corpus.folder} holds no speech to benchmark on.")
+    speech = clip_speech(corpus, split, given, held_out, max_clips)
     speech_features(encoder, corpus.waveform(speech[0]))  # the first call is slower: it is not timed
     clips = []
     for index in speech:
-        motions = _performances(corpus, index, given, held_out)
+        motions = np.stack([corpus.motion(i) for i in corpus.performances_of(index, given)])
         references, kept = np.split(motions, [len(motions) - held_out])
         clips.append(_clip(corpus, encoder, index, given, references[: max_references or len(references)], kept))
     return clips
 
 
-def _performances(corpus: "Corpus", index: int, given: Given, held_out: int) -> np.ndarray:
-    own = corpus.performances_of(index, given)
-    if len(own) < held_out + 2:
-        raise UserError(
-            f"{corpus.speech[index].speech_id} has {len(own)} performances given={given!r}; {held_out} true "
-            f"performances and 2 references are {held_out + 2}. Build the corpus with more reference draws, or ask "
-            "for fewer takes."
-        )
-    return np.stack([corpus.motion(i) for i in own])
+def clip_speech(corpus: "Corpus", split: str, given: Given, held_out: int, max_clips: int = 0) -> list[int]:
+    """Speech indices of `benchmark_clips`, after its checks: no motion is read, no feature computed."""
+    speech = corpus.speech_in(split)
+    speech = speech[: max_clips or len(speech)]
+    if not speech:
+        raise UserError(f"Split {split!r} of {corpus.folder} holds no speech to benchmark on.")
+    for index in speech:
+        own = len(corpus.performances_of(index, given))
+        if own < held_out + 2:
+            raise UserError(
+                f"{corpus.speech[index].speech_id} has {own} performances given={given!r}; {held_out} true "
+                f"performances and 2 references are {held_out + 2}. Build the corpus with more reference draws, or "
+                "ask for fewer takes."
+            )
+    return speech
 
 
 def _clip(
@@ -187,11 +192,12 @@ def check_takes(motions: np.ndarray, system: System, clip: BenchmarkClip, takes:
         raise UserError(f"System {system.name} gave values for {clip.speech_id} that are not finite.")
 
 
-def distinct_names(systems: Sequence[System]) -> None:
-    """Raise UserError where there is no system, or two have one name."""
-    names = [system.name for system in systems]
+def check_names(names: Sequence[str], config: BenchmarkConfig) -> None:
+    """Raise UserError where there is no system, two have one name, or none has that of `compare_with`."""
     if not names:
         raise UserError("There is no system to benchmark; give at least one.")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise UserError(f"Two systems are called {min(twice)!r}; rows need names of their own.")
+    if config.compare_with and config.compare_with not in names:
+        raise UserError(f"compare_with is {config.compare_with!r}; the systems are: {', '.join(names)}.")

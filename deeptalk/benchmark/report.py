@@ -112,13 +112,19 @@ class Report:
         return (
             f"{len(self.clips)} clips of split {s['split']}, {s['takes']} takes and {s['references']} references each; "
             f"references given={s['given']!r}; seed {s['seed']}; mean over clips [{s['confidence']:.0%} bootstrap "
-            f"interval]; corpus {s['corpus_hash'][:12]}. Millimetres on rig {s['rig']}: not comparable with published "
+            f"interval]; corpus {s['corpus_hash'][:12]}. Intervals treat clips as independent; they are of "
+            f"{_count(s['voices'], 'voice')} and {_count(s['sentences'], 'sentence')}; one training each. "
+            f"Millimetres on rig {s['rig']}: not comparable with published "
             "tables, which are of another mesh and other data."
         )
 
 
 def _references(uses: bool, given: str) -> str:
     return f"references given={given!r}" if uses else "uses no references"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _title(name: str) -> str:

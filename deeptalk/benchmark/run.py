@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +18,11 @@ from deeptalk.benchmark.protocol import (
     BenchmarkConfig,
     System,
     benchmark_clips,
+    check_names,
     check_takes,
-    distinct_names,
 )
 from deeptalk.benchmark.report import Report, Row
 from deeptalk.benchmark.statistics import bootstrap_interval
-from deeptalk.errors import UserError
 from deeptalk.face import load_rig
 from deeptalk.speech import SpeechEncoder
 
@@ -37,6 +36,7 @@ def run_benchmark(
     encoder: SpeechEncoder,
     config: BenchmarkConfig | None = None,
     progress: bool = False,
+    origins: Mapping[str, Any] | None = None,
 ) -> Report:
     """Measure systems on one split of a corpus.
 
@@ -44,13 +44,13 @@ def run_benchmark(
     then timed on one take of each clip. Metrics are computed per clip and averaged over clips, with bootstrap
     intervals; with `config.compare_with`, also the paired differences to that system.
 
+    `origins` (JSON values) says what the systems were made from; it is kept in the report's settings.
+
     Raises UserError for a system whose takes do not fit, unknown names, or a corpus with too few references.
     """
     config = config or BenchmarkConfig()
-    distinct_names(systems)
     names = [system.name for system in systems]
-    if config.compare_with and config.compare_with not in names:
-        raise UserError(f"compare_with is {config.compare_with!r}; the systems are: {', '.join(names)}.")
+    check_names(names, config)
     clips = benchmark_clips(
         corpus, encoder, config.split, config.given, config.takes, config.max_references, config.max_clips
     )
@@ -64,7 +64,8 @@ def run_benchmark(
         measured = [_measure(system, clip, clip_seed(config.seed, i), config.takes, measures) for i, clip in steps]
         values[system.name] = {name: np.array([clip[name] for clip in measured]) for name in METRICS}
     rows = [_row(name, values, config) for name in names]
-    return Report(rows, [clip.speech_id for clip in clips], _settings(corpus, encoder, clips, config))
+    settings = {**_settings(corpus, encoder, clips, config), "origins": dict(origins or {})}
+    return Report(rows, [clip.speech_id for clip in clips], settings)
 
 
 def clip_seed(seed: int, clip: int) -> int:
@@ -105,11 +106,15 @@ def _row(name: str, values: dict[str, dict[str, np.ndarray]], config: BenchmarkC
 def _settings(
     corpus: "Corpus", encoder: SpeechEncoder, clips: Sequence[BenchmarkClip], config: BenchmarkConfig
 ) -> dict[str, Any]:
+    ids = {clip.speech_id for clip in clips}
+    spoken = [row for row in corpus.speech if row.speech_id in ids]
     return {
         "split": config.split,
         "given": config.given,
         "takes": config.takes,
         "references": min(len(clip.references) for clip in clips),
+        "voices": len({row.speaker for row in spoken}),
+        "sentences": len({row.sentence for row in spoken}),
         "seed": config.seed,
         "resamples": config.resamples,
         "confidence": config.confidence,

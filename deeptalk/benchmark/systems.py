@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 Reads = Literal["features", "waveform", "nothing", "truth"]
 
 
+STANDARD_NAMES = ("DEEPTalk", "EmoTalk", "EmoTalk + noise", "nearest neighbour", "mean face", "true performance")
+"""Names of `standard_systems`, in their order."""
+
+
 def same_takes(motion: np.ndarray, takes: int) -> np.ndarray:
     """(frame, channel) -> (take, frame, channel): a deterministic system's takes are equal."""
     return np.repeat(motion[None], takes, axis=0)

@@ -9,6 +9,7 @@ from rich.console import Console
 from deeptalk.baselines import EmoTalk, EmoTalkConfig, MeanFace, MotionNoise
 from deeptalk.benchmark import (
     METRICS,
+    STANDARD_NAMES,
     BenchmarkConfig,
     EmoTalkSystem,
     FaceMeasures,
@@ -22,6 +23,7 @@ from deeptalk.benchmark import (
 )
 from deeptalk.benchmark.run import clip_seed
 from deeptalk.benchmark.systems import choose_level
+from deeptalk.config import compose
 from deeptalk.corpus import Corpus, CorpusWriter
 from deeptalk.errors import UserError
 from deeptalk.face import CHANNELS, load_rig
@@ -112,7 +114,7 @@ def report(corpus, encoder):
     systems = standard_systems(corpus, store, encoder, talker, emotalk(encoder.feature_size), ["train-speaker"], CONFIG)
     assert all(isinstance(system, System) for system in systems)
     config = BenchmarkConfig(takes=8, resamples=100, seed=1, compare_with="EmoTalk")
-    return run_benchmark(systems, corpus, encoder, config)
+    return run_benchmark(systems, corpus, encoder, config, origins={"noise_scale": 0.5})
 
 
 def test_references_and_held_out_draws_share_nothing(corpus, encoder):
@@ -142,14 +144,7 @@ def test_labels_are_handed_out_only_where_they_are_given(corpus, encoder):
 
 
 def test_standard_table(report):
-    assert [row.system for row in report.rows] == [
-        "DEEPTalk",
-        "EmoTalk",
-        "EmoTalk + noise",
-        "nearest neighbour",
-        "mean face",
-        "true performance",
-    ]
+    assert [row.system for row in report.rows] == list(STANDARD_NAMES)
     means = {row.system: {name: interval.mean for name, interval in row.intervals.items()} for row in report.rows}
     for deterministic in ("EmoTalk", "nearest neighbour", "mean face"):
         assert report.row(deterministic).values["diversity"].tolist() == [0.0] * 5
@@ -189,6 +184,9 @@ def test_report_as_json_markdown_and_table(report, tmp_path):
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["settings"]["corpus_hash"] == report.settings["corpus_hash"]
     assert written["settings"]["given"] == "speech"
+    assert written["settings"]["origins"] == {"noise_scale": 0.5}
+    assert (written["settings"]["voices"], written["settings"]["sentences"]) == (1, 5)
+    assert "they are of 1 voice and 5 sentences; one training each" in report.caption()
     assert written["settings"]["versions"]["torch"] == torch.__version__
     assert written["systems"][5]["summary"]["speed"]["mean"] is None
     assert len(written["systems"][0]["per_clip"]["energy_score"]) == 5
@@ -207,6 +205,15 @@ def test_report_as_json_markdown_and_table(report, tmp_path):
     assert "energy score" in shown
     assert "FDD" not in shown
     assert "[95% bootstrap interval]" in " ".join(shown.split())
+
+
+def test_differences_may_be_to_the_noise(corpus, encoder):
+    systems = [Drawing("EmoTalk + noise", 0.5), Drawing("DEEPTalk", 0.2)]
+    config = compose(BenchmarkConfig, [], ["compare_with=EmoTalk + noise", "takes=3", "resamples=100", "max_clips=2"])
+    noise, deeptalk = run_benchmark(systems, corpus, encoder, config).rows
+    expected = (deeptalk.values["energy_score"] - noise.values["energy_score"]).mean()
+    assert deeptalk.differences["energy_score"].mean == pytest.approx(expected)
+    assert noise.differences == {}
 
 
 def test_too_wide_and_too_narrow_score_worse_than_the_truth(corpus, encoder):
@@ -252,8 +259,10 @@ def test_emotalk_and_its_noise_stay_within_the_rigs_limits(corpus, encoder):
     for system in (plain, NoisyEmoTalkSystem(noise, plain)):
         takes = system.perform(clip, 3, seed=0)
         assert takes.shape == (3, clip.frame_count, 52)
-        assert (takes >= LIMITS[:, 0]).all() and (takes <= LIMITS[:, 1]).all()
-        assert (takes == LIMITS[:, 0]).any() and (takes == LIMITS[:, 1]).any()
+        assert (takes >= LIMITS[:, 0]).all()
+        assert (takes <= LIMITS[:, 1]).all()
+        assert (takes == LIMITS[:, 0]).any()
+        assert (takes == LIMITS[:, 1]).any()
 
 
 def test_noise_has_the_diversity_of_deeptalk_on_the_validation_clips(corpus, encoder):
@@ -305,6 +314,8 @@ def test_errors_say_what_is_wrong(corpus, encoder):
         run_benchmark([TruePerformance()], corpus, encoder, BenchmarkConfig(compare_with="EmoTalk"))
     with pytest.raises(UserError, match="takes is 1"):
         BenchmarkConfig(takes=1)
+    with pytest.raises(UserError, match="seed is -1"):
+        BenchmarkConfig(seed=-1)
     with pytest.raises(UserError, match="no split 'exam'"):
         benchmark_clips(corpus, encoder, split="exam")
 
