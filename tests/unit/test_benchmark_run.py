@@ -265,10 +265,11 @@ def test_emotalk_and_its_noise_stay_within_the_rigs_limits(corpus, encoder):
         assert (takes == LIMITS[:, 1]).any()
 
 
-def test_noise_has_the_diversity_of_deeptalk_on_the_validation_clips(corpus, encoder):
+def test_noise_has_the_diversity_of_deeptalk_on_the_validation_clips(corpus, encoder, capsys):
     talker, measures = Talker(), FaceMeasures(load_rig("arkit"))
     model, store = emotalk(encoder.feature_size), corpus.features(encoder)
-    deeptalk, _, noisy, *_ = standard_systems(corpus, store, encoder, talker, model, ["train-speaker"], CONFIG)
+    deeptalk, _, noisy, *_ = standard_systems(corpus, store, encoder, talker, model, ["train-speaker"], CONFIG, True)
+    assert "benchmark: validation" in capsys.readouterr().err
     clips = benchmark_clips(corpus, encoder, split="val", held_out=0)
     wanted = [measures.diversity(deeptalk.perform(c, 8, clip_seed(CONFIG.seed, i))) for i, c in enumerate(clips)]
     got = [measures.diversity(noisy.perform(c, 8, CONFIG.seed + i)) for i, c in enumerate(clips)]
