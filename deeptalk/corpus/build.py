@@ -55,6 +55,8 @@ class CorpusConfig:
         for name in ("affects_per_class", "train_performances", "val_performances", "reference_draws"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}; expected 0 or more.")
         if self.max_clips_per_split < 0:
             raise UserError(f"max_clips_per_split is {self.max_clips_per_split}; expected 0 (all) or more.")
         if self.speech == "demo" and (self.sentences or self.affects_per_class != 1):

@@ -44,8 +44,9 @@ class LoaderConfig:
         for name in ("batch_size", "samples_per_epoch"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        if self.num_workers < 0:
-            raise UserError(f"num_workers is {self.num_workers}; expected 0 or more.")
+        for name in ("seed", "num_workers"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}; expected 0 or more.")
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ def test_synthesis_speaks_the_demo_sentences_in_new_tones(corpus, tmp_path):
     ("arguments", "message"),
     [
         ({"train_performances": 0}, "train_performances is 0"),
+        ({"seed": -1}, "seed is -1; expected 0 or more"),
         ({"max_clips_per_split": -1}, "max_clips_per_split is -1"),
         ({"sentences": "x.txt"}, "sentences and affects_per_class need speech=synthesis"),
     ],

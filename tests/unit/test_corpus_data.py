@@ -264,6 +264,7 @@ def test_a_corpus_without_what_is_asked_for(corpus, store):
         (ClipWindowsConfig, {"batch_size": 0}, "batch_size is 0"),
         (MotionWindowsConfig, {"window_frames": 0}, "window_frames is 0"),
         (MotionWindowsConfig, {"num_workers": -1}, "num_workers is -1"),
+        (MotionWindowsConfig, {"seed": -1}, "seed is -1"),
     ],
 )
 def test_configs_check_themselves(config, arguments, message):
