@@ -144,8 +144,8 @@ def write_page(path: str | Path, page: Page, rig: LinearRig) -> None:
         "style": (ASSETS / "viewer.css").read_text(encoding="utf-8"),
         "viewer": (ASSETS / "viewer.js").read_text(encoding="utf-8"),
         "three": (ASSETS / "three.min.js").read_text(encoding="utf-8"),
-        # "</" would end the script element early; the escaped form means the same in JSON.
-        "data": json.dumps(data).replace("</", "<\\/"),
+        # "</script" would end the script element, "<!--<script" keep it open; the escaped form means the same in JSON.
+        "data": json.dumps(data).replace("<", "\\u003c"),
     }
     template = (ASSETS / "viewer.html").read_text(encoding="utf-8")
     pieces = template.split("{{")

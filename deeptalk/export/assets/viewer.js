@@ -132,7 +132,7 @@
   let columns = 1, rows = 1, cell = 0;
   function layout() {
     const width = $("stage").clientWidth, count = scene.takes.length;
-    columns = Math.max(1, Math.min(count, Math.floor(width / 200)));
+    columns = Math.max(1, Math.min(count, Math.floor(width / 160)));
     if (count > columns) columns = Math.ceil(count / Math.ceil(count / columns));
     rows = Math.ceil(count / columns);
     cell = width / columns;
@@ -245,9 +245,8 @@
   $("channel").addEventListener("change", plots);
   addEventListener("resize", layout);
   addEventListener("keydown", (event) => {
-    if (event.target.matches("input, select, button") && event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-    if (event.key === " ") { event.preventDefault(); toggle(); }
-    if (event.target.matches("select, input")) return;
+    if (event.target.matches("select, input")) return; // they use these keys themselves
+    if (event.key === " " && !event.target.matches("button")) { event.preventDefault(); toggle(); }
     if (event.key === "ArrowRight") { audio.pause(); seek(Math.round(frame) + 1); }
     if (event.key === "ArrowLeft") { audio.pause(); seek(Math.round(frame) - 1); }
     const number = Number(event.key) - 1;
