@@ -123,7 +123,7 @@ def read_part(folder: str | Path, name: str) -> Part:
     except (TypeError, KeyError) as error:
         raise UserError(f"{folder / 'part.json'} is not a part's record ({error}); train the part again.") from error
     if part.name != name:
-        raise UserError(f"{folder} holds a {part.name}, expected a {name}.")
+        raise UserError(f"{folder} holds {part.name}, expected {name}.")
     return part
 
 
@@ -262,7 +262,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """Read and check a bundle's manifest; raises UserError where there is none, or one of another format."""
     folder = Path(folder)
     if not (folder / "manifest.json").is_file():
-        raise UserError(f"{folder} is not a bundle: it has no manifest.json. Give a folder that `write_bundle` wrote.")
+        raise UserError(
+            f"{folder} is not a bundle: it has no manifest.json. Give the folder `bundle` of a talker's run."
+        )
     manifest = read_json(folder / "manifest.json")
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:

@@ -1,9 +1,12 @@
 """What the commands do: take files, benchmark and corpus, each from folders and words to files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
 
 from deeptalk.baselines import EmoTalk
 from deeptalk.benchmark import (
@@ -25,13 +28,15 @@ from deeptalk.errors import UserError
 from deeptalk.export import check_format
 from deeptalk.export.page import Page, PageScene, write_page
 from deeptalk.files import write_json
-from deeptalk.pipeline import load
+from deeptalk.pipeline import Talker, check_length, load
 from deeptalk.speech import SAMPLE_RATE, SpeechEncoder, Waveform, build_encoder, load_waveform
 from deeptalk.stages import part_folder
 from deeptalk.take import Take
 
 PAGE = "html"
 """The one format that shows all takes of a recording together."""
+SHORT_SECONDS = 30.0
+"""Speech times takes that is performed in about two seconds, so without a bar."""
 
 
 def build_corpus_folder(out: Path, preset: str, words: Sequence[str], progress: bool = True) -> Corpus:
@@ -76,6 +81,19 @@ def _check_outputs(speech: Sequence[Path], formats: str) -> list[str]:
     return names
 
 
+def _performed(
+    talker: Talker, speech: Sequence[Path], waveforms: Sequence[Waveform], settings: dict[str, Any]
+) -> Iterator[tuple[Path, list[Take]]]:
+    """Each recording with its takes, under a bar that counts the takes where it is worth one."""
+    count = len(speech) * settings.get("takes", 4)
+    seconds = sum(waveform.seconds for waveform in waveforms) * settings.get("takes", 4)
+    short = len(speech) == 1 and seconds < SHORT_SECONDS
+    with Progress(console=Console(stderr=True), transient=True, disable=short) as progress:
+        bar = progress.add_task("Takes", total=count)
+        for path, waveform in zip(speech, waveforms):
+            yield path, talker.perform(waveform, **settings, on_take=lambda: progress.advance(bar))
+
+
 def sample_files(
     speech: Sequence[Path],
     out: Path,
@@ -97,16 +115,19 @@ def sample_files(
         bundle, speech_source: as for `deeptalk.load`.
         settings: of `Talker.perform`.
 
+    A bar on stderr counts the takes where there are several recordings or long ones.
+
     Raises UserError for whatever cannot be done.
     """
     names = _check_outputs(speech, formats)
     if settings.get("emotion") is not None:
         emotion_index(settings["emotion"])
     waveforms: list[Waveform] = [load_waveform(path) for path in speech]
+    for waveform in waveforms:
+        check_length(waveform)
     talker = load(bundle, speech_source)
     written = []
-    for path, waveform in zip(speech, waveforms):
-        takes = talker.perform(waveform, **settings)
+    for path, takes in _performed(talker, speech, waveforms, settings):
         for number, take in enumerate(takes, start=1):
             written += [take.save(out / f"{path.stem}_take{number}.{name}") for name in names if name != PAGE]
         recipes = out / f"{path.stem}_takes.json"

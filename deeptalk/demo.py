@@ -4,7 +4,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from deeptalk.benchmark import BenchmarkClip, Report, benchmark_clips
 from deeptalk.commands import Bench, build_corpus_folder, open_bench, page_scene, run_bench
+from deeptalk.corpus import SpeechRow
 from deeptalk.emotions import emotion_index
 from deeptalk.export.page import Page, PageScene, PageTable, write_page
 from deeptalk.files import write_json
@@ -75,6 +76,18 @@ def _shown_clip(bench: Bench) -> BenchmarkClip:
     shown = emotion_index(SHOWN_CLASS)
     happy = {row.speech_id for row in bench.corpus.speech if row.emotion == shown}
     return next((clip for clip in clips if clip.speech_id in happy), clips[0])
+
+
+def introduction(speech: Sequence[SpeechRow]) -> str:
+    """What the page says of the training on this speech, of which it counts the training split."""
+    speech = [row for row in speech if row.split == "train"]
+    minutes = sum(row.num_samples for row in speech) / SAMPLE_RATE / 60
+    amount = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
+    voices = len({row.speaker for row in speech})
+    return (
+        f"Trained from nothing by this demo on {amount} of speech in {voices} synthetic voice{'s'[: voices - 1]}: "
+        "expect the mouth and the mood to be right in kind, not in detail."
+    )
 
 
 def _scenes(
@@ -180,12 +193,12 @@ def run_demo(
     Console().print(report.table())
     losses = _losses(out)
     page = out / "index.html"
-    intro = (
-        "Trained from nothing a moment ago on six minutes of one synthetic voice: expect the mouth and the mood to be "
-        "right in kind, not in detail."
-    )
     scenes = _scenes(talker, bench, clip, waveform, takes, seed)
-    write_page(page, Page("DEEPTalk demo", intro, scenes, _tables(report, losses, steps.seconds)), talker.rig)
+    write_page(
+        page,
+        Page("DEEPTalk demo", introduction(bench.corpus.speech), scenes, _tables(report, losses, steps.seconds)),
+        talker.rig,
+    )
     summary = {"seconds": steps.seconds, "peak_memory_gigabytes": round(peak_memory_gigabytes(), 2), "losses": losses}
     write_json(out / "summary.json", summary)
     return page

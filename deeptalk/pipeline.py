@@ -4,7 +4,7 @@ import hashlib
 import math
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -94,6 +94,7 @@ class Talker:
         spread: float | int = 1.0,
         temperature: float | int | tuple[float, float] = 1.0,
         speaker: str | None = None,
+        on_take: Callable[[], object] | None = None,
     ) -> list[Take] | list[list[Take]]:
         """Different performances of the same speech.
 
@@ -109,6 +110,7 @@ class Talker:
             spread: scale of DEE's standard deviation when the emotion vector is drawn, 0 or more.
             temperature: of the draw of the codes, for both levels or as (top, bottom), 0 or more.
             speaker: a speaker of the training corpus; None is the mean of all.
+            on_take: called after each take, for a progress bar.
 
         Returns:
             Takes with round(seconds x frame rate) frames. Values beyond the rig's limits are set to the limit; the
@@ -119,21 +121,19 @@ class Talker:
         settings = _check_settings(takes, seed, emotion, intensity, spread, temperature, speaker)
         identity = self._speaker_number(settings.speaker)
         if isinstance(speech, list):
-            return [self._perform(_waveform(one), settings, identity) for one in speech]
-        return self._perform(_waveform(speech), settings, identity)
+            return [self._perform(_waveform(one), settings, identity, on_take) for one in speech]
+        return self._perform(_waveform(speech), settings, identity, on_take)
 
     @torch.inference_mode()
-    def _perform(self, waveform: Waveform, settings: _Settings, identity: int) -> list[Take]:
+    def _perform(
+        self, waveform: Waveform, settings: _Settings, identity: int, on_take: Callable[[], object] | None
+    ) -> list[Take]:
         """All takes of one recording.
 
         Each take is a pass of its own. In one batch the sums inside would round differently with the number of takes,
         and a code that is nearly as likely as another would then now and then change a whole take.
         """
-        if waveform.seconds > LONGEST_SECONDS:
-            raise UserError(
-                f"{waveform.path or 'The speech'} lasts {waveform.seconds:.1f} s; up to {LONGEST_SECONDS:g} s can be "
-                "performed at once. Cut it at a pause."
-            )
+        check_length(waveform)
         samples = torch.from_numpy(waveform.samples)[None].to(self.device)
         features, lengths = self.encoder(samples, torch.tensor([samples.shape[1]], device=self.device))
         source = self._emotion(features, lengths, settings)
@@ -151,6 +151,8 @@ class Talker:
                     samples=waveform.samples,
                 )
             )
+            if on_take is not None:
+                on_take()
         return takes
 
     def _draw(
@@ -218,6 +220,15 @@ class Talker:
             "speaker": settings.speaker,
             "device": self.device.type,
         }
+
+
+def check_length(waveform: Waveform) -> None:
+    """Raises UserError for speech too long to be performed in one pass."""
+    if waveform.seconds > LONGEST_SECONDS:
+        raise UserError(
+            f"{waveform.path or 'The speech'} lasts {waveform.seconds:.1f} s; up to {LONGEST_SECONDS:g} s can be "
+            "performed at once. Cut it at a pause."
+        )
 
 
 def _waveform(speech: Any) -> Waveform:
@@ -354,4 +365,4 @@ def _download(name: str) -> Path:
         raise UserError(f"{name!r} is neither a folder nor a hub name ({error}).") from error
     except Exception as error:  # the hub client raises errors of its own, of requests and of the system
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"There is no folder {name}, and the hub did not give it: {reason}.") from error
+        raise UserError(f"There is no folder {name}, and the hub did not give it: {reason.rstrip('.')}.") from error

@@ -133,6 +133,23 @@ def test_two_recordings_of_one_name(sample, recording, out, tmp_path):
     assert not out.exists()
 
 
+def test_a_recording_too_long_is_found_before_any_take(sample, recording, out):
+    error = sample(recording("good.wav", speech_like(0.5)), recording("long.wav", np.zeros(121 * 16000))).error
+    assert "long.wav lasts 121.0 s; up to 120 s" in error
+    assert not out.exists()
+
+
+def test_a_bar_counts_the_takes_of_several_recordings(sample, recording, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich draws as on a terminal
+    first, second = recording("first.wav", speech_like(0.5)), recording("second.wav", speech_like(0.5))
+    assert "Takes" not in sample(first).stderr
+    outcome = sample(first, second, "--takes", 2)
+    assert outcome.code == 0
+    assert "Takes" in outcome.stderr
+    assert "100%" in outcome.stderr
+    assert "Takes" not in outcome.stdout
+
+
 @pytest.mark.parametrize("below", ["", "deeper"])
 def test_a_file_stands_where_the_folder_should_be(deeptalk, chain, recording, below, tmp_path):
     path = recording("good.wav", speech_like(0.5))
@@ -272,7 +289,7 @@ def test_talker_without_parents(train, chain, out):
     assert "give --thvqvae and --dee" in train("talker", speech).error
     assert "give --dee," in train("talker", speech, "--thvqvae", chain.out / "thvqvae").error
     parents = ("--thvqvae", chain.out / "dee", "--dee", chain.out / "dee")
-    assert "holds a dee, expected a thvqvae" in train("talker", speech, *parents).error
+    assert "holds dee, expected thvqvae" in train("talker", speech, *parents).error
     parents = ("--thvqvae", chain.out, "--dee", chain.out / "dee")
     assert "is not a trained thvqvae" in train("talker", speech, *parents).error
     assert not out.exists()
@@ -331,7 +348,7 @@ def test_benchmark(deeptalk, chain, out):
         systems = ("--emotalk", chain.out / emotalk, "--bundle", chain.bundle)
         return deeptalk("benchmark", "--corpus", chain.corpus, *systems, "--out", out, *words).error
 
-    assert "expected a" in run("dee")
+    assert "holds dee, expected emotalk" in run("dee")
     assert "takes is 1;" in run("emotalk", "takes=1")
     assert "more reference draws" in run("emotalk", "takes=12")
     assert "the systems are: DEEPTalk, EmoTalk" in run("emotalk", "takes=2", "compare_with=EmoTlk")
@@ -343,6 +360,8 @@ def test_demo_refuses_a_bad_recording_before_any_work(deeptalk, out, tmp_path):
     for name, words in (("missing.wav", "does not exist"), ("text.wav", "is not audio")):
         assert words in deeptalk("demo", "--wav", tmp_path / name, "--out", out).error
         assert not out.exists()
+    assert "Invalid value for '--seed'" in deeptalk("demo", "--seed", -1, "--out", out).stderr
+    assert not out.exists()
 
 
 # The same through processes of their own: what the in-process command cannot show is the real exit.

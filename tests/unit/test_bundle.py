@@ -65,7 +65,7 @@ def test_a_part_comes_back_as_written(tmp_path):
     part = Part("thvqvae", "arkit", 30.0, corpus="abc", config={"trainer": {"seed": 1}})
     write_part(tmp_path / "prior", tiny_prior(), part)
     assert read_part(tmp_path / "prior", "thvqvae") == part
-    with pytest.raises(UserError, match="holds a thvqvae, expected a dee"):
+    with pytest.raises(UserError, match="holds thvqvae, expected dee"):
         read_part(tmp_path / "prior", "dee")
     with pytest.raises(UserError, match=r"not a trained dee: .*config\.json, model\.safetensors, part\.json"):
         read_part(tmp_path / "nothing", "dee")

@@ -64,6 +64,12 @@ def test_take_i_is_the_same_however_many_are_asked_for(talker):
     assert len(set(eight)) == 8
 
 
+def test_each_take_is_told(talker):
+    told = []
+    talker.perform([SPEECH, SPEECH], takes=3, on_take=lambda: told.append("take"))
+    assert len(told) == 6
+
+
 def test_take_i_is_the_same_whatever_else_is_performed(talker):
     other = (sound(0.7, seed=1), 16000)
     alone = talker.perform(SPEECH, takes=2)
@@ -259,7 +265,7 @@ def test_the_hub_is_asked_for_safe_files_only(bare, bundle, monkeypatch):
     assert asked == {"name": "owner/talker", "allow_patterns": ["*.safetensors", "*.json", "*.md"]}
 
     def fail(name: str, **settings: object) -> str:
-        raise ConnectionError("no route to host\nmore")
+        raise ConnectionError("no route to host.\nmore")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     with pytest.raises(UserError, match=r"no folder owner/talker, and the hub did not give it: no route to host\.$"):
