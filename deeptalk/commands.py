@@ -36,7 +36,7 @@ from deeptalk.take import Take
 PAGE = "html"
 """The one format that shows all takes of a recording together."""
 SHORT_SECONDS = 30.0
-"""Speech times takes that is performed in about two seconds, so without a bar."""
+"""Speech times takes that is performed too soon for a bar to be of use."""
 
 
 def build_corpus_folder(out: Path, preset: str, words: Sequence[str], progress: bool = True) -> Corpus:

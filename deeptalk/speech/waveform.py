@@ -165,7 +165,7 @@ def _check(samples: np.ndarray, rate: int, what: str, path: Path | None) -> Wave
         mono = np.ascontiguousarray(soxr.resample(mono, rate, SAMPLE_RATE, quality="VHQ"))
         if len(mono) == 0:
             raise UserError(
-                f"{what} holds {len(samples)} samples at {rate} Hz, less than one at {SAMPLE_RATE} Hz; "
+                f"{what} holds {len(samples)} sample(s) at {rate} Hz, less than one at {SAMPLE_RATE} Hz; "
                 "give a longer recording."
             )
     return Waveform(mono, len(mono) / SAMPLE_RATE, rate, channels, path)
