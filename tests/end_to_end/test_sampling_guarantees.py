@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from smallest_chain import page_data, speech_like
 
 import deeptalk as package
+from deeptalk.emotions import EMOTIONS
 from deeptalk.export import read_live_link_csv
 from deeptalk.face import CHANNELS
 from deeptalk.take import Take
@@ -106,6 +108,13 @@ def test_command_repeats_itself_byte_for_byte(sample):
         assert path.read_bytes() == (other / path.name).read_bytes(), path.name
 
 
+def test_every_step_of_intensity_asks_for_another_emotion_vector(talker):
+    # On the vectors: a talker trained for seconds may well choose the same likeliest codes for two of them.
+    happy = torch.full((5,), EMOTIONS.index("happy"))
+    means = talker.bundle.dee.emotion_vector(happy, torch.linspace(0, 1, 5)).mean
+    assert (means[1:] - means[:-1]).norm(dim=-1).min() > 1e-3
+
+
 def test_emotion_and_intensity_change_the_motion(sample):
     words = ("--format", "npz", "--takes", 1, "--spread", 0, "--temperature", 0)
     heard = motions(sample("heard", *words), 1)
@@ -114,7 +123,7 @@ def test_emotion_and_intensity_change_the_motion(sample):
             sample(f"{emotion}{intensity}", *words, "--emotion", emotion, "--intensity", intensity), 1
         )
         for emotion in ("happy", "angry")
-        for intensity in (0, 0.5, 1)
+        for intensity in (0, 1)
     }
     np.testing.assert_array_equal(acted["happy", 0], acted["angry", 0])  # without intensity both are neutral
     for one, other in (
@@ -123,4 +132,3 @@ def test_emotion_and_intensity_change_the_motion(sample):
         (acted["happy", 1], heard),
     ):
         assert np.abs(one - other).max() > 0.01
-    assert not np.array_equal(acted["happy", 0.5], acted["happy", 1])
