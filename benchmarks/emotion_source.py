@@ -52,7 +52,9 @@ def halves_agree(classify: Callable[[np.ndarray], int], motion: np.ndarray) -> b
     return classify(motion[:half]) == classify(motion[half:])
 
 
-def measure(talker: Talker, clips: list[BenchmarkClip], classify: Callable[[np.ndarray], int], takes: int) -> list[str]:
+def measure(
+    talker: Talker, clips: list[BenchmarkClip], classify: Callable[[np.ndarray], int], takes: int, intensity: float
+) -> list[str]:
     """A row of the table."""
     measures = FaceMeasures(load_rig(talker.rig.name))
     values, agree, obeyed = [], [], []
@@ -62,7 +64,9 @@ def measure(talker: Talker, clips: list[BenchmarkClip], classify: Callable[[np.n
         agree += [halves_agree(classify, motion) for motion in made]
         if seed < LABEL_CLIPS:
             for label, name in enumerate(EMOTIONS):
-                asked = talker.perform((clip.samples, SAMPLE_RATE), takes=2, seed=seed, emotion=name, intensity=0.8)
+                asked = talker.perform(
+                    (clip.samples, SAMPLE_RATE), takes=2, seed=seed, emotion=name, intensity=intensity
+                )
                 obeyed += [classify(take.motion) == label for take in asked]
     cells = [f"{np.mean([value[metric] for value in values]):.3f}" for metric in METRICS]
     return [*cells, f"{np.mean(obeyed):.0%}", f"{np.mean(agree):.0%}"]
@@ -75,6 +79,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--split", default="val")
     parser.add_argument("--takes", type=int, default=8)
+    parser.add_argument("--intensity", type=float, default=0.8, help="at which labels are asked for")
     arguments = parser.parse_args()
     corpus = Corpus.open(arguments.corpus)
     speech = load(arguments.bundles[0]).bundle.talker.speech
@@ -89,7 +94,12 @@ def main() -> None:
     print("| --- |" + " ---: |" * (len(METRICS) + 2))
     print("| truth |" + " |" * (len(METRICS) + 1) + f" {truth:.0%} |")
     for folder in arguments.bundles:
-        print(f"| {folder} | " + " | ".join(measure(load(folder), clips, classify, arguments.takes)) + " |", flush=True)
+        print(
+            f"| {folder} | "
+            + " | ".join(measure(load(folder), clips, classify, arguments.takes, arguments.intensity))
+            + " |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
