@@ -56,6 +56,7 @@ def random_talker(preset: str | None) -> Talker:
 
 @torch.inference_mode()
 def measure(talker: Talker, name: str, seconds: int) -> list[str]:
+    """One row: where the time of a take goes."""
     samples = 0.05 * torch.randn(1, seconds * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     length = torch.tensor([samples.shape[1]])
     features, lengths = talker.encoder(samples, length)
@@ -100,10 +101,12 @@ def measure(talker: Talker, name: str, seconds: int) -> list[str]:
 
 
 def dee_size(talker: Talker) -> int:
+    """Channels of DEE's emotion vector."""
     return talker.bundle.dee.config.embedding_size
 
 
 def main() -> None:
+    """Measure and print."""
     torch.set_num_threads(1)
     if len(sys.argv) > 1:
         talkers = {sys.argv[1]: load(sys.argv[1], device="cpu")}

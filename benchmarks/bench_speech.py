@@ -33,6 +33,7 @@ def whisper() -> WhisperEncoder:
 
 
 def transformers_encoder(network: WhisperNetwork) -> torch.nn.Module:
+    """transformers' encoder with the same weights."""
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder as Peer
 
@@ -64,6 +65,7 @@ def transformers_encoder(network: WhisperNetwork) -> torch.nn.Module:
 
 
 def main() -> None:
+    """Measure and print."""
     torch.set_num_threads(1)
     ours = whisper()
     peer = transformers_encoder(ours.network)

@@ -10,6 +10,7 @@ REGION_WEIGHTS = {"face": 1.0, "lips": 4.0, "upper_face": 1.0}
 
 
 def main() -> None:
+    """Measure and print."""
     torch.set_num_threads(1)
     rig = load_rig("arkit")
     compact = compact_vertices(rig, REGION_WEIGHTS)

@@ -49,6 +49,7 @@ class WatchedTalker(Talker):
 
 
 def load_talker(where: str, device: str) -> WatchedTalker:
+    """The bundle's talker, watching how far values are limited."""
     bundle = read_bundle(find_bundle(where))
     speech = bundle.talker.speech
     assert speech is not None
@@ -167,6 +168,7 @@ JAW_COLUMNS = (
 
 
 def table(rows: list[dict[str, Any]], columns: tuple) -> str:
+    """Rows as a Markdown table."""
     lines = [[name for name, _ in columns], ["---"] * len(columns)]
     lines += [[text(row) for _, text in columns] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -185,6 +187,7 @@ def mean_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def markdown(groups: dict[str, list[dict[str, Any]]], args: argparse.Namespace, bundle: str) -> str:
+    """The whole report as Markdown."""
     cut = f"first {args.seconds:g} s of each" if args.seconds else "whole recordings"
     parts = [f"Bundle {bundle[:12]}, {args.takes} takes, seed {args.seed}, {cut}."]
     for name, rows in groups.items():
@@ -196,6 +199,7 @@ def markdown(groups: dict[str, list[dict[str, Any]]], args: argparse.Namespace, 
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", help="a bundle's folder")
     parser.add_argument("speech", nargs="+", type=Path, help="folders of recordings, or files")

@@ -21,6 +21,7 @@ def median_seconds(functions: Mapping[str, Callable[[], object]], seconds_each: 
 
 
 def milliseconds(seconds: float) -> str:
+    """Seconds as text in milliseconds."""
     return f"{1000 * seconds:.3g} ms"
 
 
