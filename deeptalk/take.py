@@ -25,14 +25,26 @@ class Take:
     """Seed, take index, settings, and hashes of bundle and speech; JSON values."""
     samples: np.ndarray | None = None
     """(sample,) float32 mono speech at 16 kHz, where it is kept."""
+    head_rotation_radians: np.ndarray | None = None
+    """(frame, 3) float32 yaw, pitch and roll of the head, where it moves."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for a motion of another shape, or with values that are not finite, or a rate of 0 or less."""
+        """Raise UserError for a motion of another shape, or with values that are not finite, or a rate of 0 or less.
+
+        The same for a head rotation that is not (frame, 3).
+        """
         check_motion(self.motion, "The motion of a take")
         if self.motion.dtype != np.float32:
             raise UserError(f"The motion of a take is {self.motion.dtype}; expected float32.")
         if not self.frame_rate > 0:
             raise UserError(f"The frame rate of a take is {self.frame_rate}; expected more than 0.")
+        if self.head_rotation_radians is not None:
+            check_motion(self.head_rotation_radians, "The head rotation of a take")
+            if self.head_rotation_radians.shape != (self.frame_count, 3):
+                raise UserError(
+                    f"The head rotation of a take has shape {self.head_rotation_radians.shape}; expected "
+                    f"({self.frame_count}, 3): yaw, pitch and roll of every frame."
+                )
 
     @property
     def frame_count(self) -> int:
