@@ -193,7 +193,7 @@ def demo(
     """Run the whole chain: corpus, every stage, four takes, the benchmark, and a page that plays them."""
     from deeptalk.demo import run_demo
 
-    page = run_demo(out, wav, config, seed)
+    page = run_demo(out, wav, config, seed, show=console.print)
     console.print(f"Open {page} in a browser.", soft_wrap=True, highlight=False)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.table import Table
 
 from deeptalk.benchmark import BenchmarkClip, Report, benchmark_clips
 from deeptalk.commands import Bench, build_corpus_folder, open_bench, page_scene, run_bench
@@ -151,7 +152,12 @@ def _tables(report: Report, losses: list[list[str]], seconds: dict[str, float]) 
 
 
 def run_demo(
-    out: Path, wav: Path | None = None, preset: str = "tiny", seed: int = 7, words: dict[str, list[str]] | None = None
+    out: Path,
+    wav: Path | None = None,
+    preset: str = "tiny",
+    seed: int = 7,
+    words: dict[str, list[str]] | None = None,
+    show: Callable[[Table], object] = lambda table: None,
 ) -> Path:
     """Run the chain into `out` and return the page; what is already there and fits is used again.
 
@@ -161,6 +167,7 @@ def run_demo(
         preset: preset of every stage.
         seed: of corpus, trainings and takes.
         words: stage (or `corpus`, `benchmark`) to further key=value words.
+        show: is given the benchmark's table as soon as it is there.
 
     Raises UserError, before any work, where the recording cannot be read.
     """
@@ -190,7 +197,7 @@ def run_demo(
     clip = _shown_clip(bench)
     takes = steps.run("Perform", lambda: _perform(talker, clip, waveform, out / "takes", seed))
     report = steps.run("Benchmark", lambda: run_bench(bench, out / "report"))
-    Console().print(report.table())
+    show(report.table())
     losses = _losses(out)
     page = out / "index.html"
     scenes = _scenes(talker, bench, clip, waveform, takes, seed)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from deeptalk.benchmark.measures import METRICS
@@ -88,13 +90,15 @@ class Report:
         return [["system", *map(_title, headline)], *self._cells("intervals", headline)]
 
     def table(self) -> Table:
-        """Headline metrics for the terminal (rich)."""
-        header, *rows = self.headline_cells()
-        table = Table(caption=self.caption(), caption_justify="left")
-        for number, title in enumerate(header):
-            table.add_column(title, justify="right" if number else "left", overflow="fold")
-        for cells in rows:
-            table.add_row(*(cell.replace(" [", "\n[").replace("[", r"\[") for cell in cells))
+        """Headline metrics for the terminal (rich); narrow enough for 80 columns."""
+        cells = [[text.replace(" ", "\n") for text in row] for row in self.headline_cells()]
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption_justify="left")
+        table.caption = self.caption()
+        for number, column in enumerate(zip(*cells)):
+            width = max(len(line) for text in column for line in text.split("\n"))
+            table.add_column(escape(column[0]), justify="right" if number else "left", width=width)
+        for row in cells[1:]:
+            table.add_row(*map(escape, row))
         return table
 
     def _cells(self, kind: Literal["intervals", "differences"], names: list[str]) -> list[list[str]]:
