@@ -10,6 +10,7 @@ from deeptalk import cli
 
 STARTED = """
 import os, signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 work = types.ModuleType("deeptalk.commands")
 work.build_corpus_folder = lambda *words: {work}
 sys.modules["deeptalk.commands"] = work
