@@ -84,7 +84,7 @@ class Idle:
     motion: np.ndarray
     """(frame, 52) float32 in the order of `CHANNELS`, 0..1; only the `BLINK_AND_GAZE` columns are not zero."""
     head_rotation_radians: np.ndarray
-    """(frame, 3) float32 yaw, pitch, roll; see `rotation_matrices`."""
+    """(frame, 3) float32 yaw, pitch, roll; see `deeptalk.face.head_pose`."""
 
 
 def idle_life(
@@ -126,22 +126,6 @@ def idle_life(
     for name, values in {**_look(eyes / full_gaze_degrees), "eyeBlinkLeft": closed, "eyeBlinkRight": closed}.items():
         motion[:, CHANNELS.index(name)] = values
     return Idle(motion, np.radians(rotation).astype(np.float32))
-
-
-def rotation_matrices(head_rotation_radians: Float[np.ndarray, "*frame 3"]) -> Float[np.ndarray, "*frame 3 3"]:
-    """Matrices that turn head coordinates (x to the character's left, y up, z forward) by yaw, pitch and roll.
-
-    R = R_y(yaw) R_x(pitch) R_z(roll), each a right-handed turn about its axis: positive yaw looks to the character's
-    left, positive pitch down, positive roll leans to the character's right shoulder.
-    """
-    (yaw, pitch, roll) = np.moveaxis(np.asarray(head_rotation_radians, np.float64), -1, 0)
-    (cy, cp, cr), (sy, sp, sr) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
-    rows = [
-        [cy * cr + sy * sp * sr, -cy * sr + sy * sp * cr, sy * cp],
-        [cp * sr, cp * cr, -sp],
-        [-sy * cr + cy * sp * sr, sy * sr + cy * sp * cr, cy * cp],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def _check(frame_count: int, frame_rate: float, seed: int, samples: np.ndarray | None) -> None:

@@ -8,7 +8,7 @@ import scipy.stats
 
 from deeptalk.errors import UserError
 from deeptalk.face import BLINK_AND_GAZE, CHANNELS, idle, load_rig
-from deeptalk.face.idle import idle_life, rotation_matrices
+from deeptalk.face.idle import idle_life
 
 BLINK = CHANNELS.index("eyeBlinkLeft")
 
@@ -216,13 +216,6 @@ def test_loud_syllables_get_nods():
     assert 0.6 < depth.max() < 4.0
     frame = np.arange(750) % 25
     assert depth[frame < 13].mean() > 2 * depth[frame >= 16].mean()
-
-
-def test_rotation_matrices():
-    angles = np.random.default_rng(0).normal(size=(50, 3))
-    ours = rotation_matrices(angles)
-    theirs = scipy.spatial.transform.Rotation.from_euler("YXZ", angles).as_matrix()
-    np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 def test_errors():
