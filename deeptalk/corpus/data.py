@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from deeptalk.corpus.features import FeatureStore
 from deeptalk.corpus.format import Corpus
 from deeptalk.corpus.sampler import InOrderSampler, SeededSampler
-from deeptalk.corpus.windows import Batch, Item, collate, draw_window, idle_channels, pad_edge, read_motion, real, whole
+from deeptalk.corpus.windows import Batch, Item, collate, draw_window, pad_edge, real, whole
 from deeptalk.errors import UserError
 
 Draw = tuple[int, int]
@@ -75,7 +75,8 @@ class ClipWindowsConfig(LoaderConfig):
     frame_multiple: int = 1
     """Windows and whole clips have a multiple of this many frames (4 for the talker); the rest is left out."""
     balanced_emotions: bool = False
-    """Emotions take turns, each as often as the others; this changes how often an emotion goes with given speech."""
+    """Acted emotions take turns: with a batch size that is a multiple of their number, each batch holds every emotion
+    equally often. This changes how often an emotion goes with given speech."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,15 +143,15 @@ class _MotionWindowData(SeededDataset):
 
     def __init__(self, corpus: Corpus, split: str, config: MotionWindowsConfig, random: bool):
         self.corpus, self.config, self.random = corpus, config, random
-        self.idle = [] if config.include_blinks_and_gaze else idle_channels(corpus)
+        self.frames = corpus.performances.numbers("frames")
         size = config.window_frames
         self.places = [
             (index, first)
             for index in corpus.performances_in(split)
-            for first in range(0, corpus.performances[index].frames, size)
+            for first in range(0, int(self.frames[index]), size)
         ]
         if not self.places:
-            raise UserError(f"{corpus.folder} has no motion in split {split!r}; choose another split.")
+            raise UserError(f"{corpus.name} has no motion in split {split!r}; choose another split.")
 
     def __len__(self) -> int:
         return len(self.places)
@@ -158,10 +159,12 @@ class _MotionWindowData(SeededDataset):
     def __getitem__(self, draw: Draw) -> Item:
         index, item_seed = draw
         performance, first = self.places[index]
-        frames, size = self.corpus.performances[performance].frames, self.config.window_frames
+        frames, size = int(self.frames[performance]), self.config.window_frames
         if self.random:
             first = int(np.random.default_rng(item_seed).integers(0, max(frames - size, 0) + 1))
-        window = read_motion(self.corpus, performance, self.idle)[first : first + size]
+        window = self.corpus.motion(
+            performance, blink_and_gaze=self.config.include_blinks_and_gaze, part=slice(first, first + size)
+        )
         return {"motion": torch.from_numpy(pad_edge(window, size)), "lengths": whole(len(window))}
 
 
@@ -182,20 +185,20 @@ class _ClipData(SeededDataset):
 
     def __init__(self, corpus: Corpus, store: FeatureStore, split: str, config: ClipWindowsConfig, whole_clips: bool):
         self.corpus, self.store, self.config, self.whole_clips = corpus, store, config, whole_clips
-        self.idle = [] if config.include_blinks_and_gaze else idle_channels(corpus)
         self.speakers = corpus.speakers(config.train_split)
         self.groups: list[int] = []
         self.clips: list[tuple[int, list[int]]] = []
+        emotions = corpus.performances.column("emotion")
         for speech in corpus.speech_in(split):
             own = performances_to_train_on(corpus, speech)
             by_emotion: dict[int, list[int]] = {}
             for index in own:
-                by_emotion.setdefault(corpus.performances[index].emotion, []).append(index)
+                by_emotion.setdefault(emotions[index], []).append(index)
             choices = by_emotion if config.balanced_emotions else ({-1: own} if own else {})
             self.clips += [(speech, chosen) for chosen in choices.values()]
             self.groups += list(choices)
         if not self.clips:
-            raise UserError(f"{corpus.folder} has no speech with motion in split {split!r}; choose another split.")
+            raise UserError(f"{corpus.name} has no speech with motion in split {split!r}; choose another split.")
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -213,9 +216,10 @@ class _ClipData(SeededDataset):
             shortest, longest = (round(seconds * self.corpus.frame_rate) for seconds in limits)
             first, length = draw_window(row.frames, shortest, max(longest, multiple), multiple, generator)
         part = slice(first, first + length)
+        motion = self.corpus.motion(performance, blink_and_gaze=self.config.include_blinks_and_gaze, part=part)
         return {
-            "features": torch.from_numpy(self.store.get(speech)[part]),
-            "motion": torch.from_numpy(read_motion(self.corpus, performance, self.idle)[part]),
+            "features": torch.from_numpy(self.store.get(speech, part)),
+            "motion": torch.from_numpy(motion),
             "lengths": whole(length),
             "emotion": whole(row.emotion),
             "intensity": real(row.intensity),
@@ -244,7 +248,8 @@ class ClipWindows(CorpusData):
 
 def performances_to_train_on(corpus: Corpus, speech: int) -> list[int]:
     """Performances of a piece of speech that are samples of what the speech leaves open, or recorded."""
-    return [index for index in corpus.performances_of(speech) if corpus.performances[index].given != FIXED_LABEL]
+    given = corpus.performances.column("given")
+    return [index for index in corpus.performances_of(speech) if given[index] != FIXED_LABEL]
 
 
 def speaker_index(speakers: Sequence[str], speaker: str) -> int:

@@ -51,9 +51,9 @@ class FeatureStore:
     def __reduce__(self) -> tuple[type["FeatureStore"], tuple[Corpus, Path]]:
         return FeatureStore, (self.corpus, self.folder)
 
-    def get(self, speech: int) -> Float32[np.ndarray, "frame feature"]:
-        """Features of one piece of speech, float32, a copy."""
-        return self._features[self._starts[speech] : self._starts[speech + 1]].astype(np.float32)
+    def get(self, speech: int, part: slice = slice(None)) -> Float32[np.ndarray, "frame feature"]:
+        """Features of one piece of speech, or of a `part` of its frames, float32, a copy."""
+        return self._features[self._starts[speech] : self._starts[speech + 1]][part].astype(np.float32)
 
     def frames(self, speech: int) -> int:
         """Frames of one piece of speech."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from deeptalk.corpus.rows import PerformanceRow, SpeechRow, read_rows, rows_sha256
+from deeptalk.corpus.rows import PerformanceRow, SpeechRow, Table, read_rows, rows_sha256
 from deeptalk.errors import UserError
-from deeptalk.face import load_rig
+from deeptalk.face import BLINK_AND_GAZE, load_rig
 from deeptalk.files import file_sha256, read_json
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from deeptalk.speech import SpeechEncoder
 
 FORMAT = "deeptalk-corpus"
-VERSION = 1
+VERSION = 2
+"""2: intensity and origin of speech, speaker of motion alone."""
 MANIFEST = "corpus.json"
 SPEECH, PERFORMANCES, AUDIO, MOTION = "speech.parquet", "performances.parquet", "audio.npy", "motion.npy"
 INT16_SCALE = 32768.0
@@ -45,12 +46,19 @@ class Corpus:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]):
         self.folder = folder
+        self.name = str(folder)
         self.manifest = manifest
         self.rig: str = manifest["rig"]
         self.channels: tuple[str, ...] = tuple(manifest["channels"])
         self.frame_rate: float = manifest["frame_rate"]
         self.sample_rate: int = manifest["sample_rate"]
         self.hash: str = manifest["hash"]
+        self._idle = [index for index, name in enumerate(self.channels) if name in BLINK_AND_GAZE]
+
+    @property
+    def parts(self) -> tuple["Corpus", ...]:
+        """The corpora on disk that this one consists of: itself, or those of a mix."""
+        return (self,)
 
     @classmethod
     def open(cls, folder: str | Path) -> "Corpus":
@@ -93,34 +101,30 @@ class Corpus:
                 raise UserError(f"The rows of {self.folder / name} differ from what {MANIFEST} says; build it again.")
 
     @cached_property
-    def speech(self) -> list[SpeechRow]:
+    def speech(self) -> Table[SpeechRow]:
         """All speech; a row's place is its index. Check of the places in the audio array included."""
         rows = read_rows(self.folder / SPEECH, SpeechRow)
-        places = [(row.first_sample, row.num_samples) for row in rows]
-        self._check_table(SPEECH, places, self.manifest["counts"]["speech"], self.manifest["counts"]["samples"])
+        counts = self.manifest["counts"]
+        self._check_table(SPEECH, rows, "first_sample", "num_samples", counts["speech"], counts["samples"])
         return rows
 
     @cached_property
-    def performances(self) -> list[PerformanceRow]:
+    def performances(self) -> Table[PerformanceRow]:
         """All performances; a row's place is its index. Check of the places in the motion array included."""
         rows = read_rows(self.folder / PERFORMANCES, PerformanceRow)
-        places = [(row.first_frame, row.frames) for row in rows]
-        self._check_table(
-            PERFORMANCES, places, self.manifest["counts"]["performances"], self.manifest["counts"]["frames"]
-        )
-        lost = [row.performance_id for row in rows if row.speech is not None and row.speech >= len(self.speech)]
-        if lost:
-            raise UserError(
-                f"{self.folder / PERFORMANCES}: {lost[0]} points to speech that is not there; build it again."
-            )
+        counts = self.manifest["counts"]
+        self._check_table(PERFORMANCES, rows, "first_frame", "frames", counts["performances"], counts["frames"])
+        if any(speech is not None and not 0 <= speech < counts["speech"] for speech in rows.column("speech")):
+            raise UserError(f"{self.folder / PERFORMANCES} points to speech that is not there; build it again.")
         return rows
 
-    def _check_table(self, name: str, places: list[tuple[int, int]], count: int, total: int) -> None:
-        if len(places) != count:
+    def _check_table(self, name: str, rows: Table, first: str, size: str, count: int, total: int) -> None:
+        if len(rows) != count:
             raise UserError(
-                f"{self.folder / name} has {len(places)} rows where {MANIFEST} says {count}; build the corpus again."
+                f"{self.folder / name} has {len(rows)} rows where {MANIFEST} says {count}; build the corpus again."
             )
-        if any(first < 0 or size < 1 or first + size > total for first, size in places):
+        places, sizes = rows.numbers(first), rows.numbers(size)
+        if ((places < 0) | (sizes < 1) | (places + sizes > total)).any():
             raise UserError(f"{self.folder / name} has a row outside its array of {total}; build the corpus again.")
 
     @cached_property
@@ -149,44 +153,48 @@ class Corpus:
         stored = self._audio[row.first_sample : row.first_sample + row.num_samples]
         return stored.astype(np.float32) / np.float32(INT16_SCALE)
 
-    def motion(self, performance: int) -> Float32[np.ndarray, "frame channel"]:
-        """Motion of one performance at `frame_rate`, a copy."""
+    def motion(
+        self, performance: int, *, blink_and_gaze: bool = False, part: slice = slice(None)
+    ) -> Float32[np.ndarray, "frame channel"]:
+        """Motion of one performance at `frame_rate`, or a `part` of its frames (step 1), a copy.
+
+        The blink and gaze channels, which speech hardly determines, are zero unless they are asked for.
+        """
         row = self.performances[performance]
-        return np.array(self._motion[row.first_frame : row.first_frame + row.frames])
+        start, stop, _ = part.indices(row.frames)
+        motion = np.array(self._motion[row.first_frame + start : row.first_frame + max(start, stop)])
+        if not blink_and_gaze:
+            motion[:, self._idle] = 0.0
+        return motion
 
     def speech_in(self, split: str) -> list[int]:
         """Indices of the speech of a split, in the order of the table; UserError for a split that is not there."""
         self.check_split(split)
-        return [index for index, row in enumerate(self.speech) if row.split == split]
+        return [index for index, own in enumerate(self.speech.column("split")) if own == split]
 
     def performances_in(self, split: str, given: str | None = None) -> list[int]:
         """Indices of the performances of a split, of one kind if `given` is set; UserError for an unknown split."""
         self.check_split(split)
-        return [
-            index
-            for index, row in enumerate(self.performances)
-            if row.split == split and (given is None or row.given == given)
-        ]
+        kinds = zip(self.performances.column("split"), self.performances.column("given"))
+        return [index for index, (own, kind) in enumerate(kinds) if own == split and (given is None or kind == given)]
 
     def performances_of(self, speech: int, given: str | None = None) -> list[int]:
         """Indices of the performances of one piece of speech, in the order they were drawn, of one kind if wanted."""
-        return [
-            index
-            for index in self._by_speech.get(speech, [])
-            if given is None or self.performances[index].given == given
-        ]
+        kinds = self.performances.column("given")
+        return [index for index in self._by_speech.get(speech, []) if given is None or kinds[index] == given]
 
     @cached_property
     def _by_speech(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
-        for index, row in enumerate(self.performances):
-            if row.speech is not None:
-                found.setdefault(row.speech, []).append(index)
+        for index, speech in enumerate(self.performances.column("speech")):
+            if speech is not None:
+                found.setdefault(speech, []).append(index)
         return found
 
     def speakers(self, split: str) -> tuple[str, ...]:
         """Names of the speakers of a split, sorted; a speaker's place is the identity index of models trained on it."""
-        return tuple(sorted({self.speech[index].speaker for index in self.speech_in(split)}))
+        names = self.speech.column("speaker")
+        return tuple(sorted({names[index] for index in self.speech_in(split)}))
 
     def event(self, speech: int) -> "SpeechEvent":
         """One piece of speech as the performer takes it, to draw more performances of it."""
@@ -206,18 +214,22 @@ class Corpus:
         """Raise UserError, naming the splits there are, unless `split` is one of them."""
         if split not in self.manifest["splits"]:
             known = ", ".join(self.manifest["splits"])
-            raise UserError(f"{self.folder} has no split {split!r}; there are: {known}.")
+            raise UserError(f"{self.name} has no split {split!r}; there are: {known}.")
 
 
 def _check_manifest(folder: Path, manifest: Any) -> None:
     path = folder / MANIFEST
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{path} is not the manifest of a corpus; give a folder that `deeptalk corpus build` wrote.")
-    if manifest.get("version") != VERSION:
-        raise UserError(
-            f"{path} has format version {manifest.get('version')}; this program reads version {VERSION}. Build the "
-            "corpus again with this program, or use the program that wrote it."
+    version = manifest.get("version")
+    if version != VERSION:
+        is_older = isinstance(version, int) and version < VERSION
+        remedy = (
+            "Build or import it again with this program; nothing in it can be kept but its settings"
+            if is_older
+            else "Install the newer deeptalk that wrote it, or build the corpus again"
         )
+        raise UserError(f"{path} has format version {version}; this program reads version {VERSION}. {remedy}.")
     if manifest.get("hash") != manifest_hash(manifest):
         raise UserError(
             f"{path} was edited after it was written: its hash does not fit. Restore it or build the corpus again."

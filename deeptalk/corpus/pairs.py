@@ -5,6 +5,7 @@ EmoTalk (arXiv 2303.11089, section 3.2) learns from audio (content 1, emotion 2)
 is moved onto the time of the audio by the phones that both recordings share.
 """
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from deeptalk.corpus.data import CorpusData, Draw, LoaderConfig, SeededDataset, 
 from deeptalk.corpus.features import FeatureStore
 from deeptalk.corpus.format import Corpus
 from deeptalk.corpus.performer import Phone
-from deeptalk.corpus.windows import Item, idle_channels, read_motion, real, whole
+from deeptalk.corpus.windows import Item, real, whole
 from deeptalk.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def phone_time_map(
     return TimeMap(times[keep, 0], times[keep, 1])
 
 
-def _common_places(target: list[str], source: list[str]) -> list[tuple[int, int]]:
+def _common_places(target: Sequence[str], source: Sequence[str]) -> list[tuple[int, int]]:
     """Places in both of the symbols that two sequences have in common, in order."""
     if target == source:
         return [(place, place) for place in range(len(target))]
@@ -126,68 +127,84 @@ class _SwappedData(SeededDataset):
     """One item a piece of speech (content 1, emotion 2); its three partners are drawn."""
 
     def __init__(self, corpus: Corpus, store: FeatureStore, split: str, config: SwappedPairsConfig):
-        self.corpus, self.store = corpus, store
-        self.idle = [] if config.include_blinks_and_gaze else idle_channels(corpus)
+        self.corpus, self.store, self.config = corpus, store, config
         self.speakers = corpus.speakers(config.train_split)
+        rows = corpus.speech
+        self.emotions: list[int] = rows.column("emotion")
+        self.homes: list[tuple[str, str]] = list(zip(rows.column("speaker"), rows.column("sentence")))
         usable = [
             index
             for index in corpus.speech_in(split)
-            if corpus.speech[index].emotion >= 0 and performances_to_train_on(corpus, index)
+            if self.emotions[index] >= 0 and performances_to_train_on(corpus, index)
         ]
-        self.takes: dict[str, dict[str, list[int]]] = {}
-        for index in usable:
-            sentences = self.takes.setdefault(corpus.speech[index].speaker, {})
-            sentences.setdefault(corpus.speech[index].sentence, []).append(index)
-        self.maps: dict[int, dict[int, TimeMap]] = {index: {} for index in usable}
-        counts = self._find_maps(config.min_common_phones)
-        sizes = {index: len(self._partners(index)) for index in usable}
+        self.sources: dict[int, list[int]] = {index: [] for index in usable}
+        """Recordings of the same words, speaker and another emotion whose motion fits on a recording's time."""
+        self.moves: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
+        """By speaker and two emotions: pairs (recording in the first, source in the second), sentence by sentence."""
+        self.own_moves: dict[tuple[str, str, int, int], tuple[int, int]] = {}
+        """By speaker, sentence and two emotions: where the sentence's own pairs lie in `moves`, and how many."""
+        counts = self._find_pairs(usable)
+        sizes = {index: sum(count for _, count in self._partner_counts(index)) for index in usable}
         self.anchors = [index for index, size in sizes.items() if size]
         self.report = PairReport(*counts, quadruples=sum(sizes.values()))
         if not self.anchors:
             raise UserError(
-                f"{corpus.folder} has no swapped pairs in split {split!r} ({self.report}). They need a speaker with "
+                f"{corpus.name} has no swapped pairs in split {split!r} ({self.report}). They need a speaker with "
                 "two sentences in the same two emotions, with motion and phone times."
             )
 
-    def _find_maps(self, min_common: float) -> tuple[int, int, int]:
-        """Fill `maps[target][source]`; returns how many pairs had the same phones, common phones, or were refused."""
+    def _find_pairs(self, usable: list[int]) -> tuple[int, int, int]:
+        """Fill the tables of pairs; returns how many had the same phones, common phones, or were refused."""
+        groups: dict[tuple[str, str], list[int]] = {}
+        for index in usable:
+            groups.setdefault(self.homes[index], []).append(index)
+        symbols = {index: tuple(phone.symbol for phone in self.corpus.speech[index].phones) for index in usable}
+        fits = functools.cache(self._fits)
         same, common, refused = 0, 0, 0
-        rows = self.corpus.speech
-        groups = [group for sentences in self.takes.values() for group in sentences.values()]
-        for target, source in ((a, b) for group in groups for a in group for b in group):
-            if rows[target].emotion == rows[source].emotion:
-                continue
-            here, there = rows[target].phones, rows[source].phones
-            found = phone_time_map(here, there, self._seconds(target), self._seconds(source), min_common)
-            if found is None:
-                refused += 1
-                continue
-            self.maps[target][source] = found
-            is_same = [phone.symbol for phone in here] == [phone.symbol for phone in there]
-            same, common = same + is_same, common + (not is_same)
+        for (speaker, sentence), group in groups.items():
+            for target, source in ((a, b) for a in group for b in group if self.emotions[a] != self.emotions[b]):
+                if not fits(symbols[target], symbols[source]):
+                    refused += 1
+                    continue
+                is_same = symbols[target] == symbols[source]
+                same, common = same + is_same, common + (not is_same)
+                self.sources[target].append(source)
+                two = self.emotions[target], self.emotions[source]
+                moves = self.moves.setdefault((speaker, *two), [])
+                first, count = self.own_moves.get((speaker, sentence, *two), (len(moves), 0))
+                self.own_moves[speaker, sentence, *two] = first, count + 1
+                moves.append((target, source))
         return same, common, refused
+
+    def _fits(self, target: tuple[str, ...], source: tuple[str, ...]) -> bool:
+        return len(_common_places(target, source)) >= max(
+            1, self.config.min_common_phones * max(len(target), len(source))
+        )
+
+    def _partner_counts(self, clip_12: int) -> list[tuple[int, int]]:
+        """Every clip 11 that goes with a clip 12, and how many pairs (clip 21, clip 22) go with both."""
+        speaker, sentence = self.homes[clip_12]
+        counts = []
+        for clip_11 in self.sources[clip_12]:
+            two = self.emotions[clip_11], self.emotions[clip_12]
+            every, (_, own) = self.moves.get((speaker, *two), []), self.own_moves.get((speaker, sentence, *two), (0, 0))
+            counts.append((clip_11, len(every) - own))
+        return counts
+
+    def _partners(self, clip_12: int, generator: np.random.Generator) -> tuple[int, int, int]:
+        """Draw (clip 11, clip 21, clip 22) that go with a clip 12, all such triples equally likely."""
+        clips_11, sizes = zip(*self._partner_counts(clip_12))
+        ends = np.cumsum(sizes)
+        place = int(generator.integers(int(ends[-1])))
+        which = int(np.searchsorted(ends, place, side="right"))
+        clip_11, place = clips_11[which], place - int(ends[which]) + sizes[which]
+        speaker, sentence = self.homes[clip_12]
+        two = self.emotions[clip_11], self.emotions[clip_12]
+        first, own = self.own_moves.get((speaker, sentence, *two), (0, 0))
+        return clip_11, *self.moves[speaker, *two][place if place < first else place + own]
 
     def _seconds(self, speech: int) -> float:
         return self.corpus.speech[speech].num_samples / self.corpus.sample_rate
-
-    def _partners(self, clip_12: int) -> list[tuple[int, int, int]]:
-        """All (clip 11, clip 21, clip 22) that go with a clip (content 1, emotion 2), in a fixed order."""
-        rows = self.corpus.speech
-        row = rows[clip_12]
-        others = [
-            clip_21
-            for sentence, group in self.takes[row.speaker].items()
-            for clip_21 in group
-            if sentence != row.sentence
-        ]
-        return [
-            (clip_11, clip_21, clip_22)
-            for clip_11 in self.maps[clip_12]
-            for clip_21 in others
-            if rows[clip_21].emotion == rows[clip_11].emotion
-            for clip_22 in self.maps[clip_21]
-            if rows[clip_22].emotion == row.emotion
-        ]
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -206,16 +223,21 @@ class _SwappedData(SeededDataset):
         return choices[int(generator.integers(len(choices)))]
 
     def _aligned(self, target: int, source: int, performance: int) -> torch.Tensor:
-        motion = read_motion(self.corpus, performance, self.idle)
+        here, there = self.corpus.speech[target].phones, self.corpus.speech[source].phones
+        seconds = self._seconds(target), self._seconds(source)
+        time_map = phone_time_map(here, there, *seconds, self.config.min_common_phones)
+        assert time_map is not None  # only pairs that fit are drawn
         frames = self.store.frames(target)
-        return torch.from_numpy(align_motion(motion, self.maps[target][source], frames, self.corpus.frame_rate))
+        return torch.from_numpy(align_motion(self._motion(performance), time_map, frames, self.corpus.frame_rate))
+
+    def _motion(self, performance: int) -> np.ndarray:
+        return self.corpus.motion(performance, blink_and_gaze=self.config.include_blinks_and_gaze)
 
     def __getitem__(self, draw: Draw) -> Item:
         index, item_seed = draw
         generator = np.random.default_rng(item_seed)
         clip_12 = self.anchors[index]
-        partners = self._partners(clip_12)
-        clip_11, clip_21, clip_22 = partners[int(generator.integers(len(partners)))]
+        clip_11, clip_21, clip_22 = self._partners(clip_12, generator)
         rows, performances = self.corpus.speech, self.corpus.performances
         acted_11, acted_12 = self._performance(clip_11, generator), self._performance(clip_12, generator)
         intensity_2 = performances[acted_12].intensity
@@ -224,7 +246,7 @@ class _SwappedData(SeededDataset):
             "features_12": torch.from_numpy(self.store.get(clip_12)),
             "features_21": torch.from_numpy(self.store.get(clip_21)),
             "motion_11": self._aligned(clip_12, clip_11, acted_11),
-            "motion_12": torch.from_numpy(read_motion(self.corpus, acted_12, self.idle)),
+            "motion_12": torch.from_numpy(self._motion(acted_12)),
             "motion_22": self._aligned(clip_21, clip_22, acted_22),
             "lengths_12": whole(self.store.frames(clip_12)),
             "lengths_21": whole(self.store.frames(clip_21)),

@@ -3,11 +3,13 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +28,8 @@ class SpeechRow:
     text: str
     emotion: int
     """Index in `deeptalk.emotions.EMOTIONS` of what the speech was meant to carry; -1 where unknown."""
+    intensity: float | None
+    """0..1, how strongly; None where unknown."""
     split: str
     phones: tuple[Phone, ...]
     """Empty where no alignment is known."""
@@ -33,6 +37,8 @@ class SpeechRow:
     first_sample: int
     affect: dict[str, Any] | None
     """The audible affect code of performer corpora."""
+    origin: dict[str, Any] | None
+    """Where the sound comes from and what was done to it: source file, engine, augmentation; None where not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class PerformanceRow:
     performance_id: str
     speech: int | None
     """Index of the speech it belongs to; None for motion alone."""
+    speaker: str
+    """Who moves: the speaker of its speech; of motion alone, empty where unknown."""
     emotion: int
     """The emotion acted, as an index in `deeptalk.emotions.EMOTIONS`; -1 where unknown."""
     intensity: float
@@ -74,8 +82,72 @@ _ARROW_TYPES = {
     "frames": pa.int64(),
     "first_frame": pa.int64(),
 }
-_JSON_FIELDS = ("affect", "style")
+_JSON_FIELDS = ("affect", "origin", "style")
 """Free-form fields, stored as JSON text."""
+
+
+class Table(Sequence[Row], Generic[Row]):
+    """The rows of a table; a row is decoded when it is first asked for, so that long tables open at once.
+
+    `column` gives all values of a plain field without decoding rows.
+    """
+
+    def __init__(self, table: pa.Table, kind: type[Row]):
+        self._table = table.combine_chunks()
+        self.kind: type[Row] = kind
+        self._names = [field.name for field in dataclasses.fields(kind)]
+        self._columns: dict[str, list[Any]] = {}
+        self._rows: list[Row | None] = [None] * table.num_rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        """A row by its place, from the end if negative, or a list of rows."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        row = self._rows[index]
+        if row is None:
+            row = self._rows[index] = self._decode(range(len(self))[index])
+        return row
+
+    def column(self, name: str) -> list[Any]:
+        """Values of one field of all rows, in order: what the rows hold, except that phones are not given."""
+        if name not in self._columns:
+            self._columns[name] = self._table.column(name).to_pylist()
+        return self._columns[name]
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Values of a numeric field that is known in every row, as an array (row,)."""
+        return self._table.column(name).to_numpy()
+
+    def _decode(self, place: int) -> Row:
+        values = {name: self.column(name)[place] for name in self._names if name != "phones"}
+        for name in _JSON_FIELDS:
+            if values.get(name) is not None:
+                values[name] = json.loads(values[name])
+        if "phones" in self._names:
+            values["phones"] = self._phones_of(place)
+        return self.kind(**values)
+
+    def _phones_of(self, place: int) -> tuple[Phone, ...]:
+        offsets, symbols, starts, ends, stresses = self._phones
+        own = slice(offsets[place], offsets[place + 1])
+        return tuple(map(Phone, symbols[own], starts[own].tolist(), ends[own].tolist(), stresses[own].tolist()))
+
+    @cached_property
+    def _phones(self) -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray, np.ndarray]:
+        """Offsets (row + 1,) into the phones of all rows, and the fields of these."""
+        column = self._table.column("phones")
+        lists = column.chunk(0) if column.num_chunks else pa.array([], type=_PHONES)
+        names = ("start_seconds", "end_seconds", "stress")
+        numbers = (lists.values.field(name).to_numpy() for name in names)
+        starts, ends, stresses = numbers
+        return lists.offsets.to_numpy(), lists.values.field("symbol").to_pylist(), starts, ends, stresses
 
 
 def _canonical(value: Any) -> str:
@@ -83,14 +155,16 @@ def _canonical(value: Any) -> str:
 
 
 def _plain(row: SpeechRow | PerformanceRow) -> dict[str, Any]:
-    plain = dataclasses.asdict(row)
+    plain = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
     for name in _JSON_FIELDS:
         if plain.get(name) is not None:
             plain[name] = _canonical(plain[name])
+    if "phones" in plain:
+        plain["phones"] = [dataclasses.asdict(phone) for phone in plain["phones"]]
     return plain
 
 
-def rows_sha256(rows: Sequence[SpeechRow] | Sequence[PerformanceRow]) -> str:
+def rows_sha256(rows: Iterable[SpeechRow] | Iterable[PerformanceRow]) -> str:
     """Hash of a table's content, the same whichever version of Parquet wrote it."""
     digest = hashlib.sha256()
     for row in rows:
@@ -104,25 +178,22 @@ def write_rows(path: Path, rows: Sequence[Row], kind: type[Row]) -> None:
     pq.write_table(pa.Table.from_pylist([_plain(row) for row in rows], schema=schema), path, compression="zstd")
 
 
-def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+def read_rows(path: Path, kind: type[Row]) -> Table[Row]:
     """Read a table written by `write_rows`.
 
-    Raises UserError where the file is not Parquet or lacks a column.
+    Raises UserError where the file is not Parquet, lacks a column, or has one of another type.
     """
-    names = [field.name for field in dataclasses.fields(kind)]
     try:
-        plain = pq.read_table(path, columns=None).to_pylist()
+        table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet ({error}); build or copy the corpus again.") from error
-    rows = []
-    for values in plain:
-        missing = set(names) - set(values)
-        if missing:
-            raise UserError(f"{path} lacks the column {min(missing)!r}; build or copy the corpus again.")
-        for name in _JSON_FIELDS:
-            if values.get(name) is not None:
-                values[name] = json.loads(values[name])
-        if kind is SpeechRow:
-            values["phones"] = tuple(Phone(**phone) for phone in values["phones"])
-        rows.append(kind(**{name: values[name] for name in names}))
-    return rows
+    for field in dataclasses.fields(kind):
+        wanted = _ARROW_TYPES.get(field.name, pa.string())
+        if field.name not in table.column_names:
+            raise UserError(f"{path} lacks the column {field.name!r}; build or copy the corpus again.")
+        if table.schema.field(field.name).type != wanted:
+            raise UserError(
+                f"{path}: column {field.name!r} holds {table.schema.field(field.name).type}, expected {wanted}; build "
+                "or copy the corpus again."
+            )
+    return Table(table, kind)

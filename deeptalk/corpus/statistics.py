@@ -9,7 +9,6 @@ from torch import Tensor
 
 from deeptalk.corpus.features import FeatureStore
 from deeptalk.corpus.format import Corpus
-from deeptalk.corpus.windows import idle_channels
 from deeptalk.errors import UserError
 
 Statistics = tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]
@@ -20,11 +19,8 @@ def motion_statistics(corpus: Corpus, split: str = "train", include_blinks_and_g
 
     The blink and gaze channels are zero unless they are included, as they are in the batches.
     """
-    mean, std = _statistics((corpus.motion(index) for index in corpus.performances_in(split)), f"motion in {split!r}")
-    if not include_blinks_and_gaze:
-        idle = idle_channels(corpus)
-        mean[idle], std[idle] = 0.0, 0.0
-    return mean, std
+    motions = (corpus.motion(index, blink_and_gaze=include_blinks_and_gaze) for index in corpus.performances_in(split))
+    return _statistics(motions, f"motion in {split!r}")
 
 
 def feature_statistics(store: FeatureStore, corpus: Corpus, split: str = "train") -> Statistics:

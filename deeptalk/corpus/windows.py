@@ -1,4 +1,4 @@
-"""Cutting windows out of clips, padding them to batches, and the channels that training leaves out."""
+"""Cutting windows out of clips, and padding them to batches."""
 
 from collections.abc import Sequence
 
@@ -7,23 +7,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from deeptalk.corpus.format import Corpus
-from deeptalk.face import BLINK_AND_GAZE
-
 Item = dict[str, Tensor]
 Batch = dict[str, Tensor]
-
-
-def idle_channels(corpus: Corpus) -> list[int]:
-    """Columns of a corpus's motion that hold blinks and gaze, which speech hardly determines."""
-    return [index for index, name in enumerate(corpus.channels) if name in BLINK_AND_GAZE]
-
-
-def read_motion(corpus: Corpus, performance: int, idle: Sequence[int]) -> Float32[np.ndarray, "frame channel"]:
-    """Motion of one performance with the `idle` columns at zero."""
-    motion = corpus.motion(performance)
-    motion[:, list(idle)] = 0.0
-    return motion
 
 
 def draw_window(

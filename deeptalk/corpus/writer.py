@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -48,6 +49,13 @@ class _GrowingArray:
         first = self.length
         self.file.write(np.ascontiguousarray(values, dtype=self.dtype).tobytes())
         self.length += len(values)
+        return first
+
+    def copy(self, path: Path) -> int:
+        """Add the rows of another .npy file of the same kind; returns the place of the first."""
+        first, source = self.length, np.load(path, mmap_mode="r", allow_pickle=False)
+        for start in range(0, len(source), 1 << 20):
+            self.append(source[start : start + (1 << 20)])
         return first
 
     def close(self) -> None:
@@ -133,15 +141,19 @@ class CorpusWriter:
         split: str,
         text: str = "",
         emotion: int = -1,
+        intensity: float | None = None,
         phones: Sequence[Phone] = (),
         affect: dict[str, Any] | None = None,
+        origin: dict[str, Any] | None = None,
     ) -> int:
         """Add one piece of speech (float samples in -1..1 at 16 kHz); returns its index.
 
-        Samples are rounded to int16; a peak above 1 is refused, since it could only be clipped.
+        Samples are rounded to int16; a peak above 1 is refused, since it could only be clipped. The fields are those of
+        `SpeechRow`; `affect` and `origin` are dicts that JSON can hold.
         """
         self._check_id(speech_id)
         self._check_emotion(speech_id, emotion)
+        _check_intensity(speech_id, intensity)
         peak = float(np.abs(samples).max(initial=0.0))
         if len(samples) == 0 or not np.isfinite(peak):
             raise UserError(f"{speech_id}: its {len(samples)} samples are none or hold NaN or infinity; leave it out.")
@@ -158,11 +170,13 @@ class CorpusWriter:
                 sentence=sentence,
                 text=text,
                 emotion=emotion,
+                intensity=None if intensity is None else float(intensity),
                 split=split,
                 phones=tuple(phones),
                 num_samples=len(samples),
                 first_sample=first,
                 affect=affect,
+                origin=origin,
             )
         )
         return len(self.speech) - 1
@@ -174,13 +188,14 @@ class CorpusWriter:
         *,
         speech: int | None = None,
         split: str | None = None,
+        speaker: str = "",
         emotion: int = -1,
         intensity: float = 0.0,
         reading: str = "",
         given: str = "",
         style: dict[str, Any] | None = None,
     ) -> int:
-        """Add one motion, of the speech at index `speech` (whose split it shares) or, with a `split`, alone.
+        """Add one motion, of the speech at index `speech` (with its split and speaker) or, with a `split`, alone.
 
         With speech it must have exactly the frames of that speech, `frame_count(num_samples)`. Returns its index.
         """
@@ -193,8 +208,11 @@ class CorpusWriter:
                 f"{performance_id}: motion of shape {motion.shape}; expected at least one frame of "
                 f"{len(self.channels)} finite channels."
             )
-        if not 0.0 <= intensity <= 1.0:
-            raise UserError(f"{performance_id}: intensity {intensity} is outside 0..1.")
+        _check_intensity(performance_id, intensity)
+        if speech is not None and speaker not in ("", self.speech[speech].speaker):
+            raise UserError(
+                f"{performance_id}: its speaker {speaker!r} is not {self.speech[speech].speaker!r}, who speaks."
+            )
         if speech is not None:
             expected = frame_count(self.speech[speech].num_samples, frame_rate=self.frame_rate)
             if len(motion) != expected:
@@ -206,6 +224,7 @@ class CorpusWriter:
             PerformanceRow(
                 performance_id=performance_id,
                 speech=speech,
+                speaker=self.speech[speech].speaker if speech is not None else speaker,
                 emotion=emotion,
                 intensity=float(intensity),
                 reading=reading,
@@ -217,6 +236,23 @@ class CorpusWriter:
             )
         )
         return len(self.performances) - 1
+
+    def add_corpus(self, corpus: Corpus) -> None:
+        """Add all rows of another corpus of the same rig and frame rate, and copy their samples and frames.
+
+        Raises UserError where a name is in both.
+        """
+        if (corpus.channels, corpus.frame_rate) != (self.channels, self.frame_rate):
+            raise UserError(f"{corpus.name} is of another rig or frame rate than {self.out}; they cannot be joined.")
+        offset = len(self.speech)
+        first_sample, first_frame = self._audio.copy(corpus.folder / AUDIO), self._motion.copy(corpus.folder / MOTION)
+        for row in corpus.speech:
+            self._check_id(row.speech_id)
+            self.speech.append(replace(row, first_sample=row.first_sample + first_sample))
+        for motion in corpus.performances:
+            self._check_id(motion.performance_id)
+            speech = None if motion.speech is None else motion.speech + offset
+            self.performances.append(replace(motion, speech=speech, first_frame=motion.first_frame + first_frame))
 
     def _check_id(self, name: str) -> None:
         if not name or name in self._ids:
@@ -271,9 +307,15 @@ class CorpusWriter:
     def _is_disjoint(self, field: str) -> bool:
         """Whether no value of a column of the speech table occurs in two splits."""
         homes: dict[str, set[str]] = {}
-        for row in self.speech:
+        for row in [*self.speech, *(self.performances if field == "speaker" else ())]:
             homes.setdefault(getattr(row, field), set()).add(row.split)
+        homes.pop("", None)  # unknown speakers of motion alone
         return all(len(splits) == 1 for splits in homes.values())
+
+
+def _check_intensity(name: str, intensity: float | None) -> None:
+    if intensity is not None and not 0.0 <= intensity <= 1.0:
+        raise UserError(f"{name}: intensity {intensity} is outside 0..1.")
 
 
 def quantise(samples: Float[np.ndarray, " sample"]) -> np.ndarray:

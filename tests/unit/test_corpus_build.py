@@ -77,7 +77,7 @@ def test_performances_can_be_drawn_again_from_the_corpus(corpus):
     for index in (0, corpus.speech_in("test")[4]):
         again = performer.performances(corpus.event(index), 2, given="speech", seed=TINY.seed)
         for place, drawn in zip(corpus.performances_of(index)[:2], again):
-            assert np.array_equal(corpus.motion(place), drawn.motion)
+            assert np.array_equal(corpus.motion(place, blink_and_gaze=True), drawn.motion)
 
 
 def test_same_seed_same_bytes_other_seed_other_motion(corpus, tmp_path):

@@ -163,7 +163,7 @@ def test_motion_validation_covers_every_frame_once(corpus):
     data = MotionWindows(corpus, MotionWindowsConfig(batch_size=3, window_frames=8, include_blinks_and_gaze=True))
     batches = list(data.val_dataloader())
     found = torch.cat([m[:n] for batch in batches for m, n in zip(batch["motion"], batch["lengths"].tolist())])
-    expected = np.concatenate([corpus.motion(index) for index in corpus.performances_in("val")])
+    expected = np.concatenate([corpus.motion(index, blink_and_gaze=True) for index in corpus.performances_in("val")])
     assert np.array_equal(found.numpy(), expected)
     assert found[:, BLINK].all()
 

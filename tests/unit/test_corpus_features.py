@@ -123,7 +123,11 @@ def test_features_of_another_corpus_are_refused(corpus, tmp_path):
 
 
 def test_motion_statistics_equal_a_slow_loop(corpus):
-    frames = [frame for index in corpus.performances_in("train") for frame in corpus.motion(index).tolist()]
+    frames = [
+        frame
+        for index in corpus.performances_in("train")
+        for frame in corpus.motion(index, blink_and_gaze=True).tolist()
+    ]
     mean, std = motion_statistics(corpus, "train", include_blinks_and_gaze=True)
     assert mean.dtype == std.dtype == torch.float32
     for channel in (0, 1, BLINK, JAW):

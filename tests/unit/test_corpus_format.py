@@ -57,10 +57,10 @@ def test_arrays_come_back(tmp_path):
     corpus = Corpus.open(tmp_path / "c")
     for number in (2, 0, 1):
         assert np.abs(corpus.waveform(number) - samples[number]).max() <= 1 / 32768
-        assert np.array_equal(corpus.motion(number), motions[number])
-    changed = corpus.motion(0)
+        assert np.array_equal(corpus.motion(number, blink_and_gaze=True), motions[number])
+    changed = corpus.motion(0, blink_and_gaze=True)
     changed[:] = 0  # a copy: writing to it must not reach the file or the next reader
-    assert np.array_equal(corpus.motion(0), motions[0])
+    assert np.array_equal(corpus.motion(0, blink_and_gaze=True), motions[0])
 
 
 def test_speech_alone_and_motion_alone(corpus):
@@ -159,7 +159,7 @@ def test_version_and_rig(copy):
     with pytest.raises(UserError, match="no such rig"):
         Corpus.open(copy)
     rewrite_manifest(copy, version=99)
-    with pytest.raises(UserError, match="format version 99; this program reads version 1"):
+    with pytest.raises(UserError, match="format version 99; this program reads version 2. Install the newer deeptalk"):
         Corpus.open(copy)
 
 
