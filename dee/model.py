@@ -14,6 +14,7 @@ from dee.encoders import ClipEncoder, EncoderConfig, check_lengths
 from dee.gaussian import GaussianEmbedding
 from dee.losses import MatchLogits
 from dee.prototypes import Prototypes
+from dee.recogniser import ExpressionRecogniser, RecogniserConfig
 from dee.saving import CONFIG_FILE, check_config, load_weights, read_folder, save_folder
 
 Side = Literal["speech", "motion"]
@@ -37,6 +38,8 @@ class DEEConfig:
     """Encoder of the speech side."""
     motion_encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=512, layers=6))
     """Encoder of the motion side."""
+    recogniser: RecogniserConfig | None = None
+    """Expression recogniser whose frame features the motion side reads, as published; None reads motion itself."""
     log_variance_bias: float = -5.0
     """Where log-variances start. From 0 the 128 variances alone put every matching pair at a logit near -1,285."""
     emotions: list[str] = field(default_factory=_default_emotions)
@@ -48,10 +51,9 @@ class DEEConfig:
         unknown = set(content) - {entry.name for entry in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"Unknown DEE config keys: {', '.join(sorted(unknown))}.")
-        encoders = {
-            name: EncoderConfig(**content[name]) for name in ("speech_encoder", "motion_encoder") if name in content
-        }
-        return cls(**{**content, **encoders})
+        kinds = {"speech_encoder": EncoderConfig, "motion_encoder": EncoderConfig, "recogniser": RecogniserConfig}
+        parts = {name: kind(**content[name]) for name, kind in kinds.items() if content.get(name) is not None}
+        return cls(**{**content, **parts})
 
 
 class DEE(nn.Module):
@@ -73,7 +75,17 @@ class DEE(nn.Module):
         object.__setattr__(self, "speech", speech)  # past nn.Module, which would take it into the state_dict
         size, bias = config.embedding_size, config.log_variance_bias
         self.speech_encoder = ClipEncoder(config.speech_encoder, config.speech_features, size, bias)
-        self.motion_encoder = ClipEncoder(config.motion_encoder, config.motion_channels, size, bias)
+        channels = config.motion_channels
+        self.recogniser = None
+        if config.recogniser is not None:
+            if config.recogniser.motion_channels != channels:
+                raise ValueError(
+                    f"recogniser.motion_channels {config.recogniser.motion_channels} and motion_channels {channels} "
+                    "differ; change one."
+                )
+            channels = config.recogniser.feature_size
+            self.recogniser = ExpressionRecogniser(config.recogniser).requires_grad_(False)
+        self.motion_encoder = ClipEncoder(config.motion_encoder, channels, size, bias)
         self.match = MatchLogits()
         self.prototypes = nn.ModuleDict({side: Prototypes(config.emotions, size) for side in ("speech", "motion")})
         self.register_buffer("feature_mean", torch.zeros(config.speech_features))
@@ -128,7 +140,16 @@ class DEE(nn.Module):
         """
         self._check_channels("motion", motion, self.config.motion_channels)
         check_lengths(lengths, motion.shape[1])
+        if self.recogniser is not None:  # it standardises motion itself
+            return self.motion_encoder(self.recogniser.frame_features(motion), lengths)
         return self.motion_encoder((motion - self.motion_mean) / self.motion_std, lengths)
+
+    def train(self, mode: bool = True) -> "DEE":
+        """As any module; the recogniser is frozen and stays in evaluation mode."""
+        super().train(mode)
+        if self.recogniser is not None:
+            self.recogniser.eval()
+        return self
 
     def embed_waveform(
         self, waveforms: Float[Tensor, "batch sample"], sample_lengths: Int[Tensor, "batch"]

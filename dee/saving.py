@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import torch
@@ -85,6 +86,10 @@ def check_config(config_class: type, given: Any, where: str) -> None:
         if key not in expected:
             raise ValueError(f"{where} has an unknown key: {key}; was it written by another version?")
         kind = expected[key]
+        if get_origin(kind) is UnionType:  # a part that may be left out: T | None
+            if value is None:
+                continue
+            kind = next(option for option in get_args(kind) if option is not NoneType)
         if dataclasses.is_dataclass(kind):
             check_config(cast(type, kind), value, f"{where}.{key}")
         elif not _fits(value, kind):

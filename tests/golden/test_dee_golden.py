@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dee.encoders import ClipEncoder
+from dee.emotion2vec import frame_lengths
 from dee.gaussian import GaussianEmbedding
 from dee.losses import (
     MatchLogits,
@@ -19,7 +19,7 @@ from dee.losses import (
     vib_loss,
 )
 from dee.pooling import GeneralizedPooling
-from dee.released import RELEASED_CONFIG, released_encoder_state, released_match_state
+from dee.released import load_released
 
 HERE = Path(__file__).parent / "dee"
 SHARED = Path(__file__).parents[3] / "shared" / "goldens" / "dee"
@@ -109,44 +109,69 @@ def test_every_case_of_the_full_fixture():
     assert checked == 13
 
 
-@pytest.fixture(scope="module")
-def released():
-    """Weights of the released layout from the pool recipe (README of the goldens), without emotion2vec."""
+def released_weights():
+    """Weights of the released layout from the pool recipe (README of the goldens): 459 tensors, 168 million values."""
     pool = load_file(SHARED / "pool.safetensors")["pool"]
     recipe = json.loads((SHARED / "weight_recipe.json").read_text())["tensors"]
-    state = {}
+    state = load_file(SHARED / "position_buffers.safetensors")
     for key, entry in recipe.items():
-        if entry["kind"] == "pool" and "embedding_model" not in key:
+        if entry["kind"] == "pool":
             shape = torch.Size(entry["shape"])
             places = (torch.arange(shape.numel()) + entry["offset"]) % len(pool)
             state[key] = (entry["shift"] + 2.0 ** entry["scale_log2"] * pool[places].float()).reshape(shape)
+    assert state.keys() == recipe.keys()
     return state
+
+
+@pytest.fixture(scope="module")
+def released():
+    dee, speech = load_released(released_weights(), load_file(SHARED.parent / "fer" / "weights.safetensors"))
+    return dee, speech, load_file(SHARED / "io.safetensors")
+
+
+def check(given, expected):
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.shared
 @needs_shared
 @pytest.mark.parametrize(("side", "prefix"), [("motion", "exp"), ("motion", "exp_T25"), ("speech", "aud")])
+@torch.no_grad()
 def test_encoder_of_the_released_layout(released, side, prefix):
-    config = RELEASED_CONFIG.motion_encoder if side == "motion" else RELEASED_CONFIG.speech_encoder
-    channels = RELEASED_CONFIG.motion_channels if side == "motion" else RELEASED_CONFIG.speech_features
-    encoder = ClipEncoder(config, channels, RELEASED_CONFIG.embedding_size, 0.0).eval()
-    encoder.load_state_dict(released_encoder_state(released, side))  # strict: every key is mapped
-    golden = load_file(SHARED / "io.safetensors")
+    dee, _, golden = released
+    encoder = dee.motion_encoder if side == "motion" else dee.speech_encoder
     values = golden[f"{prefix}.input"]
-    with torch.no_grad():
-        lengths = torch.full((len(values),), values.shape[1])
-        embedding = encoder(values, lengths)
-        if f"{prefix}.features" in golden:
-            torch.testing.assert_close(
-                encoder.hidden(values, lengths), golden[f"{prefix}.features"], rtol=1e-4, atol=1e-4
-            )
-    torch.testing.assert_close(embedding.mean, golden[f"{prefix}.mean"], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(embedding.log_variance, golden[f"{prefix}.logvar"], rtol=1e-4, atol=1e-4)
+    lengths = torch.full((len(values),), values.shape[1])
+    embedding = encoder(values, lengths)
+    if f"{prefix}.features" in golden:
+        check(encoder.hidden(values, lengths), golden[f"{prefix}.features"])
+    check(embedding.mean, golden[f"{prefix}.mean"])
+    check(embedding.log_variance, golden[f"{prefix}.logvar"])
 
 
 @pytest.mark.shared
 @needs_shared
-def test_matching_parameters_of_the_released_layout(released):
-    match = MatchLogits()
-    match.load_state_dict(released_match_state(released))
-    assert match.scale.item() == released["criterion.negative_scale"].item()
+@torch.no_grad()
+def test_emotion2vec_and_the_whole_speech_side(released):
+    dee, speech, golden = released
+    waveforms, lengths = golden["full.audio_raw"], torch.tensor([32000, 32000])
+    local = speech.local_features(waveforms, lengths)
+    check(local, golden["full.local_features"])
+    check(speech.context(local, frame_lengths(lengths)), golden["full.context_encoder"])
+    bias = speech.attention_bias(frame_lengths(lengths), 99)
+    check(bias[:1, :, :30, :30], golden["full.alibi_bias_scaled"])
+    check(speech(waveforms, lengths)[0], golden["full.emotion2vec"])
+    embedding = dee.embed_waveform(waveforms, lengths)
+    check(embedding.mean, golden["full.mean"])
+    check(embedding.log_variance, golden["full.logvar"])
+
+
+@pytest.mark.shared
+@needs_shared
+@torch.no_grad()
+def test_recogniser_of_the_released_layout(released):
+    recogniser = released[0].recogniser
+    golden = load_file(SHARED.parent / "fer" / "io.safetensors")
+    check(recogniser(golden["input"]), golden["logits"])
+    check(recogniser.frame_features(golden["input"]), golden["feature"])
+    check(recogniser.frame_features(golden["sequence_input"]), golden["sequence_feature"])
