@@ -1,7 +1,7 @@
 """A take: one generated performance of one piece of speech."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from deeptalk.errors import UserError
 from deeptalk.export import check_motion, export, read_npz
+from deeptalk.face import BLINK_AND_GAZE, CHANNELS
+from deeptalk.face.idle import idle_life
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,21 @@ class Take:
     def seconds(self) -> float:
         """Duration of the motion."""
         return self.frame_count / self.frame_rate
+
+    def with_idle(self, seed: int = 0) -> "Take":
+        """This take with blinks, gaze and slight head motion drawn from `seed`, so that the face does not stare.
+
+        They replace what the take has of them; the other channels stay as they are. Raises UserError for a rig without
+        ARKit's channels.
+        """
+        if self.rig != "arkit":
+            raise UserError(f"Idle life moves ARKit channels; this take is of rig {self.rig!r}. Leave it out.")
+        idle = idle_life(self.frame_count, self.frame_rate, seed, self.samples)
+        group = [CHANNELS.index(name) for name in BLINK_AND_GAZE]
+        motion = self.motion.copy()
+        motion[:, group] = idle.motion[:, group]
+        recipe = {**self.recipe, "idle_seed": seed}
+        return replace(self, motion=motion, head_rotation_radians=idle.head_rotation_radians, recipe=recipe)
 
     def save(self, path: str | Path) -> Path:
         """Write the take in the format of the path's suffix (`deeptalk.export.FORMATS`); returns the path.
