@@ -3,7 +3,9 @@
 Architecture only; the weights come with the released checkpoint (`dee.released`) or from the user.
 """
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dee.positions import length_mask
+from dee.saving import read_pretrained, save_folder
 
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
@@ -200,3 +203,12 @@ class Emotion2Vec(nn.Module):
         for block in self.blocks:
             hidden = block(hidden, bias)
         return hidden[:, self.config.extra_tokens :], lengths
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors; an existing folder is replaced as a whole, or not at all."""
+        save_folder(folder, {"model": "emotion2vec", "config": dataclasses.asdict(self.config)}, self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "Emotion2Vec":
+        """Read what `save_pretrained` wrote, in evaluation mode; raises ValueError as `DEE.from_pretrained`."""
+        return read_pretrained(folder, "emotion2vec", Emotion2VecConfig, cls)

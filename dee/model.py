@@ -15,7 +15,7 @@ from dee.gaussian import GaussianEmbedding
 from dee.losses import MatchLogits
 from dee.prototypes import Prototypes
 from dee.recogniser import ExpressionRecogniser, RecogniserConfig
-from dee.saving import CONFIG_FILE, check_config, load_weights, read_folder, save_folder
+from dee.saving import read_pretrained, save_folder
 
 Side = Literal["speech", "motion"]
 
@@ -214,17 +214,7 @@ class DEE(nn.Module):
 
         Raises ValueError where files are missing or broken, or keys are missing, unknown or of another shape, by name.
         """
-        content, state = read_folder(folder)
-        if content.get("model") != "dee":
-            raise ValueError(f"{folder} holds a {content.get('model', 'model of unknown kind')}, expected dee.")
-        where = f"{Path(folder) / CONFIG_FILE}: config"
-        check_config(DEEConfig, content["config"], where)
-        try:
-            model = cls(DEEConfig.from_dict(content["config"]), speech=speech)
-        except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:  # sizes that torch cannot build
-            raise ValueError(f"{where} cannot be built: {error}") from error
-        load_weights(model, state, folder)
-        return model.eval()
+        return read_pretrained(folder, "dee", DEEConfig, lambda config: cls(config, speech=speech))
 
     @staticmethod
     def _check_channels(name: str, values: Tensor, expected: int) -> None:

@@ -3,13 +3,17 @@
 Published sizes: facts of the released FER (a multilayer perceptron on 50 expression and 3 jaw parameters).
 """
 
+import dataclasses
 import itertools
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from dee.saving import read_pretrained, save_folder
 
 RELEASED_EMOTIONS = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry", "contempt")
 """Order of the released recogniser's outputs (AffectNet)."""
@@ -86,3 +90,12 @@ class ExpressionRecogniser(nn.Module):
             elif number < count:
                 hidden = self.activation(hidden)
         return hidden.unflatten(0, motion.shape[:-1])
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors; an existing folder is replaced as a whole, or not at all."""
+        save_folder(folder, {"model": "recogniser", "config": dataclasses.asdict(self.config)}, self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "ExpressionRecogniser":
+        """Read what `save_pretrained` wrote, in evaluation mode; raises ValueError as `DEE.from_pretrained`."""
+        return read_pretrained(folder, "recogniser", RecogniserConfig, cls)

@@ -5,9 +5,10 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+
+Config = TypeVar("Config")
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def save_folder(folder: str | Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
@@ -122,3 +126,24 @@ def load_weights(module: nn.Module, state: dict[str, Tensor], origin: str | Path
     if problems:
         raise ValueError(f"Weights in {origin} do not fit the model. {'; '.join(problems)}.")
     module.load_state_dict(state)
+
+
+def read_pretrained(
+    folder: str | Path, kind: str, config_class: type[Config], build: Callable[[Config], Model]
+) -> Model:
+    """The model of a folder that `save_folder` wrote, in evaluation mode.
+
+    `kind` is what its config.json names the model; a config class with `from_dict` reads its own. Raises ValueError
+    where files are missing or broken, the model is of another kind, or keys are missing, unknown or of another shape.
+    """
+    content, state = read_folder(folder)
+    if content.get("model") != kind:
+        raise ValueError(f"{folder} holds a {content.get('model', 'model of unknown kind')}, expected {kind}.")
+    where = f"{Path(folder) / CONFIG_FILE}: config"
+    check_config(config_class, content["config"], where)
+    try:
+        model = build(getattr(config_class, "from_dict", lambda given: config_class(**given))(content["config"]))
+    except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:  # sizes that torch cannot build
+        raise ValueError(f"{where} cannot be built: {error}") from error
+    load_weights(model, state, folder)
+    return model.eval()
