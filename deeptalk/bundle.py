@@ -2,8 +2,8 @@
 
 A part is a folder with `config.json` and `model.safetensors` (as `save_pretrained` writes them) and `part.json`, which
 says what it was trained for: rig, frame rate, speech features, and the weights of the parents it stands on. Every stage
-writes a part. A bundle is a folder with one part each of `thvqvae`, `dee` and `talker`, a manifest with the hash of
-every file, and a model card.
+writes a part. A bundle is a folder with parts, a manifest with the hash of every file, and a model card. One that
+performs has `thvqvae`, `dee` and `talker`; imported checkpoints may give only the first two and their speech encoder.
 """
 
 import dataclasses
@@ -18,15 +18,23 @@ from dee import DEE
 from deeptalk import __version__
 from deeptalk.errors import UserError
 from deeptalk.face import load_rig
+from deeptalk.face.flame_layout import flame_layout
 from deeptalk.files import atomic_folder, file_sha256, read_json, write_json, write_text
 from deeptalk.talker import IndexPredictor
 from thvqvae import THVQVAE
 
 Model = TypeVar("Model")
 
+
+def channels_of(rig: str) -> tuple[str, ...]:
+    return load_rig(rig).channels if rig == "arkit" else flame_layout(rig).channels
+
+
 FORMAT_VERSION = 1
 PART_NAMES = ("thvqvae", "dee", "talker")
-"""The parts of a bundle."""
+"""The parts that a bundle needs to perform."""
+OPTIONAL = ("speech",)
+"""Parts that it may have besides: a speech encoder that was trained with DEE."""
 STAND_ALONE = ("emotalk",)
 """Trained parts that belong to no bundle."""
 _PART_FILES = ("config.json", "model.safetensors", "part.json")
@@ -57,7 +65,7 @@ class Part:
     """What a trained part fits."""
 
     name: str
-    """thvqvae, dee, talker or emotalk."""
+    """thvqvae, dee, talker, speech or emotalk."""
     rig: str
     """Rig whose channels its motions have."""
     frame_rate: float
@@ -68,6 +76,8 @@ class Part:
     """Part name to SHA-256 of `model.safetensors` of each part it was trained on top of."""
     corpus: str = ""
     """Hash of the corpus it was trained on."""
+    corpus_license: str = ""
+    """Licence of that corpus, which may bind the weights too."""
     speakers: list[str] = field(default_factory=list)
     """Names of the speakers it knows, in the order of their numbers."""
     config: dict[str, Any] = field(default_factory=dict)
@@ -75,8 +85,9 @@ class Part:
 
     def __post_init__(self) -> None:
         """Raise UserError for a name that no part has."""
-        if self.name not in (*PART_NAMES, *STAND_ALONE):
-            known = ", ".join((*PART_NAMES, *STAND_ALONE))
+        names = (*PART_NAMES, *OPTIONAL, *STAND_ALONE)
+        if self.name not in names:
+            known = ", ".join(names)
             raise UserError(f"A part is named {self.name!r}; expected one of {known}.")
 
 
@@ -170,19 +181,24 @@ def _describe(speech: SpeechFeatures | None) -> str:
 
 
 def write_bundle(out: str | Path, folders: Mapping[str, str | Path], notes: str = "") -> Path:
-    """Gather one part each of `thvqvae`, `dee` and `talker` from `folders` (name to folder) into a bundle.
+    """Gather parts from `folders` (name to folder) into a bundle.
 
+    With a `talker` it needs all three of `PART_NAMES` and performs; without, it keeps what other stages stand on.
     `notes` is Markdown for the model card: what it was trained on and how well it does. Raises UserError where parts
     are missing or do not fit each other. The bundle appears whole or not at all.
     """
     out = Path(out)
-    if set(folders) != set(PART_NAMES):
+    unknown, missing = set(folders) - {*PART_NAMES, *OPTIONAL}, set(PART_NAMES) - set(folders)
+    if not folders or unknown or ("talker" in folders and missing):
         raise UserError(f"A bundle is made of {', '.join(PART_NAMES)}; given were {', '.join(folders) or 'none'}.")
-    parts = {name: read_part(folders[name], name) for name in PART_NAMES}
-    check_fit(parts, {name: weights_sha256(folders[name]) for name in PART_NAMES})
+    names = [name for name in (*PART_NAMES, *OPTIONAL) if name in folders]
+    parts = {name: read_part(folders[name], name) for name in names}
+    check_fit(parts, {name: weights_sha256(folders[name]) for name in names})
+    last = parts.get("talker") or parts[names[0]]
+    heard = next((part.speech for part in reversed(parts.values()) if part.speech), None)
     with atomic_folder(out, "manifest.json") as temporary:
         files = {}
-        for name in PART_NAMES:
+        for name in names:
             (temporary / name).mkdir()
             for file in _PART_FILES:
                 shutil.copyfile(Path(folders[name]) / file, temporary / name / file)
@@ -190,10 +206,10 @@ def write_bundle(out: str | Path, folders: Mapping[str, str | Path], notes: str 
         manifest = {
             "format_version": FORMAT_VERSION,
             "project_version": __version__,
-            "rig": parts["talker"].rig,
-            "channels": list(load_rig(parts["talker"].rig).channels),
-            "frame_rate": parts["talker"].frame_rate,
-            "speech": parts["talker"].speech and dataclasses.asdict(parts["talker"].speech),
+            "rig": last.rig,
+            "channels": list(channels_of(last.rig)),
+            "frame_rate": last.frame_rate,
+            "speech": heard and dataclasses.asdict(heard),
             "files": files,
             "parts": {name: dataclasses.asdict(part) for name, part in parts.items()},
         }
@@ -202,27 +218,35 @@ def write_bundle(out: str | Path, folders: Mapping[str, str | Path], notes: str 
     return out
 
 
+_USE = """From 16 kHz speech to facial motion: {speakers} known speakers. Each take is one draw of emotion and codes.
+
+    import deeptalk
+    takes = deeptalk.load("this folder").perform("speech.wav", takes=4, seed=0)"""
+_PRIORS = """Parts that other stages stand on; without a talker it does not perform.
+
+    THVQVAE.from_pretrained("this folder/thvqvae")
+    DEE.from_pretrained("this folder/dee", speech=Emotion2Vec.from_pretrained("this folder/speech"))"""
+
+
 def _model_card(parts: Mapping[str, Part], files: Mapping[str, str], notes: str) -> str:
-    talker = parts["talker"]
-    speech = talker.speech.name if talker.speech else "none"
+    last = list(parts.values())[-1]
+    speech = next((part.speech.name for part in parts.values() if part.speech), "none")
+    use = _USE.format(speakers=len(parts["talker"].speakers)) if "talker" in parts else _PRIORS
     rows = "\n".join(
-        f"| {name} | {part.corpus[:12] or 'not recorded'} | {files[f'{name}/model.safetensors'][:12]} |"
+        f"| {name} | {part.corpus[:12] or 'not recorded'} | {part.corpus_license or 'not recorded'} | {files[f'{name}/model.safetensors'][:12]} |"
         for name, part in parts.items()
     )
     return f"""---
-license: mit
+license: other
+license_name: that-of-the-corpora
 tags: [speech-driven-animation, facial-animation, deeptalk]
 ---
 # DEEPTalk bundle
 
-From 16 kHz speech to facial motion: rig `{talker.rig}`, {talker.frame_rate:g} frames a second, speech features
-`{speech}`, {len(talker.speakers)} known speakers. Each take is one draw of emotion and codes.
+Rig `{last.rig}`, {last.frame_rate:g} frames a second, speech features `{speech}`. {use}
 
-    import deeptalk
-    takes = deeptalk.load("this folder").perform("speech.wav", takes=4, seed=0)
-
-| part | corpus | weights (SHA-256) |
-| --- | --- | --- |
+| part | corpus | licence of the corpus | weights (SHA-256) |
+| --- | --- | --- | --- |
 {rows}
 
 {notes.strip() or "No evaluation is recorded for this bundle."}
@@ -284,6 +308,11 @@ def read_bundle(folder: str | Path) -> Bundle:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
+    if "talker" not in manifest["parts"]:
+        raise UserError(
+            f"Bundle {folder} holds {', '.join(manifest['parts'])} and no talker, so it cannot perform; train a talker "
+            "on them, or give a bundle that has one."
+        )
     _check_files(folder, manifest)
     parts = {name: read_part(folder / name, name) for name in PART_NAMES}
     check_fit(parts, {name: manifest["files"][f"{name}/model.safetensors"] for name in PART_NAMES})
@@ -291,7 +320,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     for key, own in (("rig", talker.rig), ("frame_rate", talker.frame_rate)):
         if manifest[key] != own:
             raise UserError(f"Bundle {folder} is of {key} {manifest[key]}, its part talker of {own}; write it again.")
-    if list(manifest["channels"]) != list(load_rig(talker.rig).channels):
+    if list(manifest["channels"]) != list(channels_of(talker.rig)):
         raise UserError(f"Bundle {folder} was made for another set of channels of rig {talker.rig!r}; train it again.")
     motion_prior = _load(THVQVAE.from_pretrained, folder, "thvqvae").eval()
     dee = _load(DEE.from_pretrained, folder, "dee").eval()

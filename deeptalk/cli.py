@@ -181,6 +181,32 @@ def benchmark(
     console.print(f"{out}/report.json, {out}/report.md", highlight=False)
 
 
+@app.command("import-checkpoint")
+def import_checkpoint(
+    source: Annotated[list[Path], typer.Argument(help="TH-VQVAE.pth, DEE.pt and the recogniser's file, or a folder.")],
+    out: OutFolder,
+) -> None:
+    """Read the authors' released checkpoints, safely, and write them as a bundle.
+
+    Files are told apart by the tensors they hold. Nothing in them is run; unknown tensors are refused by name.
+
+    Example: `deeptalk import-checkpoint released/ --out released-bundle/`
+    """
+    from deeptalk.checkpoints import import_checkpoints
+
+    imported = import_checkpoints(source, out)
+    for kind, path in imported.files.items():
+        console.print(f"{kind}: {path}", soft_wrap=True, highlight=False)
+    for kind, names in imported.dead.items():
+        # all tensors of one module that is never run are one entry
+        modules = sorted({name.split("_layer.")[0] + "_layer.*" if "_layer." in name else name for name in names})
+        count = f"{len(names)} tensors that the authors' code never uses"
+        console.print(f"{kind}: left out {count}: {', '.join(modules)}", soft_wrap=True, highlight=False)
+    for path, reason in imported.skipped.items():
+        console.print(f"left alone: {path}: {reason}", soft_wrap=True, highlight=False)
+    console.print(str(imported.bundle), soft_wrap=True, highlight=False)
+
+
 @app.command()
 def demo(
     out: OutFolder = Path("out/demo"),

@@ -149,6 +149,7 @@ class Run:
             speech=speech,
             parents={parent: weights_sha256(folder) for parent, folder in (parents or {}).items()},
             corpus=self.corpus.hash,
+            corpus_license=str(self.corpus.manifest.get("license", "")),
             speakers=list(self.corpus.speakers("train")),
             config=config_dict(config),
         )

@@ -54,7 +54,7 @@ def test_a_bundle_comes_back_whole(made):
 
 def test_the_model_card_and_nothing_unsafe(made):
     card = (made / "README.md").read_text()
-    assert card.startswith("---\nlicense: mit\n")
+    assert card.startswith("---\nlicense: other\n")
     assert "Tested with **random** weights." in card
     assert weights_sha256(made / "dee")[:12] in card
     suffixes = {path.suffix for path in made.rglob("*") if path.is_file()}
@@ -213,9 +213,10 @@ def test_a_record_of_another_make_is_refused(folders):
         read_part(folders["dee"], "dee")
 
 
-def test_a_bundle_needs_all_three_parts(tmp_path):
-    with pytest.raises(UserError, match="made of thvqvae, dee, talker; given were dee"):
-        write_bundle(tmp_path / "bundle", {"dee": tmp_path})
+@pytest.mark.parametrize("names", [(), ("talker",), ("talker", "dee"), ("dee", "emotalk")])
+def test_a_talker_needs_all_three_parts(tmp_path, names):
+    with pytest.raises(UserError, match="made of thvqvae, dee, talker; given were"):
+        write_bundle(tmp_path / "bundle", {name: tmp_path for name in names})
 
 
 def test_a_failed_write_leaves_the_old_bundle(bundle, folders, monkeypatch):
