@@ -11,7 +11,7 @@ import numpy as np
 
 from deeptalk.corpus.performer.affect import draw_affect
 from deeptalk.corpus.performer.event import SpeechEvent
-from deeptalk.corpus.synthesis.hibari import synthesize
+from deeptalk.corpus.synthesis.engines import synthesize
 from deeptalk.corpus.synthesis.vendored import default_folder, write_speech
 from deeptalk.corpus.synthesis.voices import voice_named
 from deeptalk.emotions import EMOTIONS

@@ -73,3 +73,9 @@ def _tile(starts: Sequence[tuple[str, float, int]], sound_seconds: float) -> lis
             kept.append((symbol, start, stress))
     ends = [start for _, start, _ in kept[1:]] + [sound_seconds]
     return [Phone(symbol, start, end, stress) for (symbol, start, stress), end in zip(kept, ends)]
+
+
+def symbols_of(phonemes: str) -> list[str]:
+    """ARPAbet symbols of a phoneme string, without pauses and stress."""
+    phones = phones_from_durations(phonemes, np.full(len(phonemes) + 2, 4.0), 0.1 * (len(phonemes) + 2))
+    return [phone.symbol for phone in phones if phone.symbol != SILENCE]

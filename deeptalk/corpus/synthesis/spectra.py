@@ -34,8 +34,9 @@ def edited(spectra: Spectra, affect: AffectCode, voice: Voice) -> Spectra:
     bins = np.arange(len(spectra.harmonic_log))
     voiced = spectra.f0_hertz > VOICED_HERTZ
     octaves = np.log2(np.clip(bins * BIN_HERTZ, 200.0, 6000.0) / 1000.0)
-    tilt = (octaves * affect.tilt_decibels_per_octave * _NEPER_PER_DECIBEL).astype(np.float32)[:, None]
-    breath = affect.breath_decibels * _NEPER_PER_DECIBEL * voiced.astype(np.float32)
+    decibels_per_octave = affect.tilt_decibels_per_octave + voice.tilt_decibels_per_octave
+    tilt = (octaves * decibels_per_octave * _NEPER_PER_DECIBEL).astype(np.float32)[:, None]
+    breath = (affect.breath_decibels + voice.breath_decibels) * _NEPER_PER_DECIBEL * voiced.astype(np.float32)
     source = np.clip(np.round(bins / voice.spectral_warp).astype(int), 0, len(bins) - 1)
     return Spectra(
         harmonic_log=spectra.harmonic_log[source] + tilt,
@@ -54,5 +55,5 @@ def edited_f0(f0_hertz: np.ndarray, voiced: np.ndarray, affect: AffectCode, voic
     log_f0 = np.log(np.maximum(f0_hertz, VOICED_HERTZ))
     mean = log_f0[voiced].mean()
     target = mean + np.log(voice.pitch_factor) + affect.pitch_semitones / 12.0 * np.log(2.0)
-    moved = np.exp(target + affect.pitch_range_factor * (log_f0 - mean))
+    moved = np.exp(target + affect.pitch_range_factor * voice.pitch_range_factor * (log_f0 - mean))
     return np.where(voiced, np.clip(moved, LOWEST_F0_HERTZ, HIGHEST_F0_HERTZ), f0_hertz).astype(np.float32)
