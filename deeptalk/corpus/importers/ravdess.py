@@ -117,8 +117,8 @@ class RavdessImporter:
 def _how_made(performer: Performer, options: RavdessOptions) -> str:
     acted = "which it always acts" if options.acted == "label" else "taken for how the speech sounds"
     return (
-        f"The motion is not recorded: the deeptalk performer, version {performer.version}, made it from the speech, its "
-        f"phone times and its label, {acted}."
+        f"The motion is not recorded: the deeptalk performer, version {performer.version}, made it from the speech, "
+        f"its phone times and its label, {acted}."
     )
 
 
