@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
+from deeptalk.face.mesh import vertex_normals
 from deeptalk.face.rig import Rig
 
-SKIN, LIPS, BROW, LASHES = (226, 182, 158), (190, 104, 98), (82, 56, 42), (104, 68, 58)
+SKIN, LIPS, BROW, LASHES = (222, 180, 158), (186, 116, 108), (82, 58, 46), (66, 42, 38)
 TEETH, TONGUE, LINING, SOCKET = (240, 235, 224), (190, 92, 92), (92, 38, 40), (176, 112, 104)
 SCLERA, IRIS, IRIS_RIM, PUPIL = (242, 242, 240), (92, 124, 140), (46, 60, 72), (14, 14, 16)
 PUPIL_RADIANS, IRIS_RADIANS, RIM_RADIANS = 0.17, 0.40, 0.46
@@ -15,8 +17,19 @@ PUPIL_RADIANS, IRIS_RADIANS, RIM_RADIANS = 0.17, 0.40, 0.46
 BROW_METRES = np.array([[-0.021, 0.0178], [-0.008, 0.0205], [0.007, 0.0212], [0.018, 0.0182], [0.026, 0.0120]])
 """Middle line of a brow, outward and up from the eye's centre."""
 BROW_HALF_WIDTH_METRES = (0.0046, 0.0042, 0.0036, 0.0028, 0.0012)
+WARM_SHADE = (0.8, 1.2, 1.2)
 SHADE_METRES, DEEPEST_LIGHT = (0.014, 0.045), 0.2
 """How far behind the lips the mouth begins to darken, over which length, and the share of colour that remains."""
+BLUSH, BLUSH_STRENGTH = (206, 128, 112), 0.38
+BLUSH_METRES = ((0.018, -0.034, 0.016), (-0.031, -0.038, 0.011))
+"""Warm places of the face: cheek and tip of the nose, outward and up from the eye's centre, and their radius."""
+LASHES_METRES = (0.0014, 0.0024)
+"""The rim of a lid is dark up to the first height over the eye's ball, and skin from the second on."""
+UPPER_LASHES, LOWER_LASHES, CORNERS_METRES = 0.9, 0.3, -0.0015
+"""How dark the rims are above and below the corners of the eye, whose height is from the eye's centre."""
+LONG_METRES, ROUNDING = 0.0085, 0.5
+"""Skin with longer edges (skull, neck) is refined and rounded: a middle moves half of what takes it to the plane of
+each end's normal, which puts it on the circle through both."""
 SUBDIVISIONS = 2
 NECK_ROWS, NECK_METRES, LEVEL_METRES = 3, 0.03, 0.005
 """Rows of faces added below an open, uneven neck (by more than the last), and how far below it they end, level."""
@@ -48,9 +61,10 @@ class DrawingMesh:
     """Places in `MATERIALS`."""
 
 
-def drawing_mesh(rig: Rig) -> DrawingMesh:
+def drawing_mesh(rig: Rig, refine_skin: bool = True) -> DrawingMesh:
     """Refine a rig's mesh where colours change quickly, colour every vertex by its part, and end the neck level.
 
+    `refine_skin` refines brows and lips beside the eyes, for those who draw colours of vertices.
     A rig without some part of `PARTS` is drawn without it, one without any as plain skin.
     """
     count = len(rig.neutral)
@@ -62,19 +76,26 @@ def drawing_mesh(rig: Rig) -> DrawingMesh:
     centres = {side: _centre(rig.neutral[rig.regions[side]]) for side in sides}
     for _ in range(SUBDIVISIONS):
         eyes = share["left_eye"] + share["right_eye"] > 0.99
-        fine = eyes | ((share["skin"] > 0) & ((_brow_strength(vertices, centres) > 0) | (share["lips"] > 0)))
-        faces, new = subdivide(faces, fine[faces].any(axis=1), len(vertices))
-        vertices = np.concatenate([vertices, vertices[new].mean(axis=1)])
+        drawn_on = (_brow_strength(vertices, centres) > 0) | (share["lips"] > 0)
+        fine = (eyes | (drawn_on & (share["skin"] > 0) & refine_skin))[faces].any(axis=1)
+        long = (share["skin"] == 1)[faces].all(axis=1) & (_longest_edges(faces, vertices) > LONG_METRES)
+        normals = _normals(faces, vertices)
+        faces, new = subdivide(faces, fine | long, len(vertices))
+        middles = vertices[new].mean(axis=1)
+        skull = np.linalg.norm(np.diff(vertices[new], axis=1)[:, 0], axis=1) > LONG_METRES / 2
+        skull &= (share["skin"] == 1)[new].all(axis=1) & (share["lips"] == 0)[new].all(axis=1)
+        middles[skull] += _rounding(vertices[new[skull]], normals[new[skull]])
+        vertices = np.concatenate([vertices, middles])
         share = {name: np.concatenate([value, value[new].mean(axis=1)]) for name, value in share.items()}
         parents = np.concatenate([parents, new])
-    plain, place, round_vertices = _colours(vertices, share), _face_place(vertices, centres), vertices.copy()
+    plain, place, drawn = _colours(vertices, share, centres, _ball_radius(vertices, share, centres)), _face_place(vertices, centres), vertices.copy()
     colours = _blend(plain, BROW, 0.85 * _brow_strength(vertices, centres) * share["skin"])
     for side, centre in centres.items():
         mask = share[side] > 0.99
-        round_vertices[mask], colours[mask] = _round_eye(vertices[mask], centre)
+        drawn[mask], colours[mask] = _round_eye(vertices[mask], centre)
         place[mask] = _directions(vertices[mask], centre)
     # A bulge is on top of the parents as drawn, which may bulge themselves.
-    drawn = np.concatenate([vertices[:count], round_vertices[count:]])
+    drawn[:count] = vertices[:count]
     bulge = drawn[count:] - drawn[parents].mean(axis=1)
     as_bytes = (np.round(array).astype(np.uint8) for array in (colours, plain))
     return DrawingMesh(
@@ -86,6 +107,25 @@ def _shares(rig: Rig, count: int) -> dict[str, Float[np.ndarray, "vertex"]]:
     share = {name: np.isin(np.arange(count), rig.regions.get(name, ())).astype(np.float64) for name in PARTS}
     share["skin"] = 1 - np.minimum(1, sum(share[name] for name in PARTS if name not in ("skin", "lips")))
     return share
+
+
+def _longest_edges(
+    faces: Int[np.ndarray, "face 3"], vertices: Float[np.ndarray, "vertex 3"]
+) -> Float[np.ndarray, "face"]:
+    return np.linalg.norm(vertices[faces] - vertices[np.roll(faces, -1, axis=1)], axis=2).max(axis=1)
+
+
+def _normals(
+    faces: Int[np.ndarray, "face 3"], vertices: Float[np.ndarray, "vertex 3"]
+) -> Float[np.ndarray, "vertex 3"]:
+    return vertex_normals(torch.from_numpy(vertices), torch.from_numpy(faces)).numpy()
+
+
+def _rounding(ends: Float[np.ndarray, "edge 2 3"], normals: Float[np.ndarray, "edge 2 3"]) -> np.ndarray:
+    """From the middle of each edge to the round surface over it."""
+    to_middle = ends.mean(axis=1, keepdims=True) - ends
+    height = np.einsum("eki,eki->ek", to_middle, normals)
+    return -ROUNDING * np.einsum("ek,eki->ei", height, normals) / 2
 
 
 def _with_level_neck(
@@ -196,14 +236,39 @@ def _brow_strength(
     return np.where(inside, np.clip(1.6 - np.abs(up - line) / np.maximum(width, 1e-9), 0, 1), 0)
 
 
+def _ball_radius(
+    vertices: Float[np.ndarray, "vertex 3"],
+    share: dict[str, Float[np.ndarray, "vertex"]],
+    centres: dict[str, Float[np.ndarray, "3"]],
+) -> float:
+    distances = [np.linalg.norm(vertices[share[side] == 1] - centre, axis=1) for side, centre in centres.items()]
+    return float(np.median(np.concatenate(distances))) if distances else 0.0
+
+
+def _lash_strength(place: Float[np.ndarray, "vertex 3"], ball_radius: float) -> Float[np.ndarray, "vertex"]:
+    height = np.linalg.norm(place, axis=1) - ball_radius
+    near = np.clip((LASHES_METRES[1] - height) / (LASHES_METRES[1] - LASHES_METRES[0]), 0, 1) * (place[:, 2] > 0)
+    upper = np.clip((place[:, 1] - CORNERS_METRES) / 0.001, 0, 1)
+    return near * (LOWER_LASHES + (UPPER_LASHES - LOWER_LASHES) * upper)
+
+
 def _blend(colours: np.ndarray, colour: tuple[int, int, int], weight: Float[np.ndarray, "vertex"]) -> np.ndarray:
     return colours + weight[:, None] * (np.array(colour, np.float64) - colours)
 
 
 def _colours(
-    vertices: Float[np.ndarray, "vertex 3"], share: dict[str, Float[np.ndarray, "vertex"]]
+    vertices: Float[np.ndarray, "vertex 3"],
+    share: dict[str, Float[np.ndarray, "vertex"]],
+    centres: dict[str, Float[np.ndarray, "3"]],
+    ball_radius: float,
 ) -> Float[np.ndarray, "vertex 3"]:
     colours = np.tile(np.array(SKIN, np.float64), (len(vertices), 1))
+    if centres:
+        place = _face_place(vertices, centres)
+        for outward, up, radius in BLUSH_METRES:
+            distance = np.linalg.norm(place[:, :2] - [outward, up], axis=1) / radius
+            colours = _blend(colours, BLUSH, BLUSH_STRENGTH * np.exp(-(distance**2)) * (place[:, 2] > -0.03))
+        colours = _blend(colours, LASHES, _lash_strength(place, ball_radius) * share["skin"])
     colours = _blend(colours, LIPS, share["lips"])
     parts = {"teeth": TEETH, "tongue": TONGUE, "mouth_lining": LINING, "eye_lining": SOCKET}
     for name, colour in (*parts.items(), ("left_eye", SCLERA), ("right_eye", SCLERA)):
@@ -213,7 +278,7 @@ def _colours(
         depth = vertices[lips, 2].max() - SHADE_METRES[0] - vertices[:, 2]
         light = np.clip(1 - depth / SHADE_METRES[1], DEEPEST_LIGHT, 1)
         inside = share["teeth"] + share["tongue"] + share["mouth_lining"] > 0.5
-        colours[inside] *= light[inside, None]
+        colours[inside] *= light[inside, None] ** np.array(WARM_SHADE)
     return colours
 
 

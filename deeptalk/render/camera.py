@@ -27,6 +27,13 @@ class Camera:
     """Where the line of sight meets the picture, x and y."""
     width: int
     height: int
+    distance: float
+    """Metres from the camera to the middle of the head."""
+
+    @property
+    def pixels_per_metre(self) -> float:
+        """Scale of the picture at the middle of the head."""
+        return self.focal_pixels / self.distance
 
     def project(self, positions: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
         """Picture x and y in pixels (a pixel's middle is at .5), and the reciprocal of depth."""
@@ -52,9 +59,9 @@ def portrait(points: Float[np.ndarray, "point 3"], bottom: float, width: int, he
     right = np.cross([0, 1, 0], backward)
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(backward, right), backward])
-    unit = Camera(target + distance * backward, axes, 1.0, (0.0, 0.0), width, height)
+    unit = Camera(target + distance * backward, axes, 1.0, (0.0, 0.0), width, height, distance)
     seen = unit.project(points[points[:, 1] >= bottom].astype(np.float32))[:, :2]
     (left, top), (right_edge, lowest) = seen.min(axis=0), seen.max(axis=0)
     focal = min(width * (1 - 2 * MARGIN) / (right_edge - left), height * (1 - MARGIN) / (lowest - top))
     centre = (width / 2 - focal * (left + right_edge) / 2, height - focal * lowest)
-    return Camera(unit.position, axes, float(focal), (float(centre[0]), float(centre[1])), width, height)
+    return Camera(unit.position, axes, float(focal), (float(centre[0]), float(centre[1])), width, height, distance)

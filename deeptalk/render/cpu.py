@@ -17,10 +17,15 @@ class CpuRenderer:
     def __init__(self, scene: Scene):
         self.scene = scene
         self.threads_allowed = True
+        camera = scene.camera
         self._look = scene.look
-        self._constants = (
+        self._offsets = scene.samples + np.float32(0.5)
+        self._radii = np.array(shading.OCCLUSION_METRES, np.float32)
+        self._reaches = np.maximum(1, np.round(self._radii * camera.pixels_per_metre)).astype(np.int64)
+        self._margin = int(self._reaches.max())
+        self._style = (
             *(shading.MATERIALS, shading.LIGHTS, shading.AMBIENT, shading.PALETTE, shading.EYE, shading.OCCLUSION),
-            *(np.array(shading.OCCLUSION_METRES, np.float32), shading.tone_table()),
+            shading.tone_table(),
         )
         self._local = threading.local()
 
@@ -37,22 +42,23 @@ class CpuRenderer:
         faces, mesh = scene.head.faces, scene.head.mesh
         materials = np.zeros_like(mesh.materials) if plain else mesh.materials
         places = np.zeros_like(mesh.place) if plain else mesh.place
-        nearness, face_of, total = self._buffers(camera.height, camera.width)
-        total[:] = 0
-        for offset_x, offset_y in scene.samples + np.float32(0.5):
-            kernels.rasterise(screen, faces, offset_x, offset_y, nearness, face_of)
-            surface = (screen, normals, colours, places, faces, materials, nearness, face_of, offset_x, offset_y)
-            kernels.shade(*surface, self._look, *self._constants, scene.background, total)
-        return (total / len(scene.samples) + np.float32(0.5)).astype(np.uint8)
+        nearness, face_of, hollow = self._buffers(camera.height, camera.width)
+        picture = np.empty((camera.height, camera.width, 3), np.uint8)
+        kernels.rasterise(screen, faces, self._offsets, self._margin, scene.two_sided, nearness, face_of)
+        kernels.hollows(nearness[0], self._reaches, self._radii, self._margin, hollow)
+        surface = (screen, normals, colours, places, faces, materials, self._offsets, self._margin)
+        kernels.shade(*surface, nearness, face_of, hollow, self._reaches, self._radii, self._look, self._style, scene.background, picture)
+        return picture
 
     def close(self) -> None:
         """Nothing is held."""
 
     def _buffers(self, height: int, width: int) -> tuple[np.ndarray, ...]:
         if not hasattr(self._local, "buffers"):
+            count, border = len(self._offsets), 2 * self._margin
             self._local.buffers = (
+                np.empty((count, height + border, width + border), np.float32),
+                np.empty((count, height, width), np.int32),
                 np.empty((height, width), np.float32),
-                np.empty((height, width), np.int32),
-                np.empty((height, width, 3), np.float32),
             )
         return self._local.buffers

@@ -26,7 +26,7 @@ class DrawnHead:
 
     def __init__(self, rig: Rig):
         self.rig = rig
-        self.mesh: DrawingMesh = drawing_mesh(rig)
+        self.mesh: DrawingMesh = drawing_mesh(rig, refine_skin=False)
         count = len(rig.neutral)
         self.faces: Int[np.ndarray, "face 3"] = np.ascontiguousarray(self.mesh.faces, np.int32)
         self._refine, self._bulge = _refinement(self.mesh, count)

@@ -1,231 +1,290 @@
-"""Drawing without any graphics driver: a rasteriser and shader compiled by numba, one frame a thread."""
+"""Rasteriser and shader compiled by numba. Numbers are single precision throughout: a bare literal would be double.
+
+Pictures are planes (sample, height + 2 margin, width + 2 margin) of 1/depth, so that neighbours need no bounds.
+"""
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
 
-TONE_STEPS = 1024.0
-"""Steps of the table of tones to the square root of 1."""
-kernel = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+F = np.float32
+ZERO, HALF, ONE, TWO, THREE = F(0), F(0.5), F(1), F(2), F(3)
+SLANT = F(0.70710678)
+TONE_STEPS = F(1024)
+OVERLAP = F(0.002)
+"""Pixels by which a face reaches beyond its edges."""
+kernel: Callable = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 
 
 @kernel
-def rasterise(screen, faces, offset_x, offset_y, nearness, face_of):
-    """Fill `nearness` (h, w) with the greatest 1/depth over each sample and `face_of` with its face, -1 for none."""
-    height, width = nearness.shape
-    nearness[:] = np.float32(0)
+def rasterise(screen, faces, offsets, margin, two_sided, nearness, face_of):  # type: ignore[no-untyped-def]
+    """Fill `nearness` with the greatest 1/depth over each sample and `face_of` with its face, -1 for none.
+
+    `screen` holds x and y in pixels and 1/depth of each vertex, `offsets` the place of each sample in its pixel.
+    """
+    samples, height, width = face_of.shape
+    nearness[:] = ZERO
     face_of[:] = -1
+    low, high = offsets.min(), offsets.max()
     for face in range(faces.shape[0]):
         a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
-        ax, ay = screen[a, 0] - offset_x, screen[a, 1] - offset_y
-        bx, by = screen[b, 0] - offset_x, screen[b, 1] - offset_y
-        cx, cy = screen[c, 0] - offset_x, screen[c, 1] - offset_y
-        left = max(0, int(math.ceil(min(ax, bx, cx))))
-        right = min(width - 1, int(math.floor(max(ax, bx, cx))))
-        top = max(0, int(math.ceil(min(ay, by, cy))))
-        bottom = min(height - 1, int(math.floor(max(ay, by, cy))))
+        ax, ay, an = screen[a, 0], screen[a, 1], screen[a, 2]
+        bx, by, bn = screen[b, 0], screen[b, 1], screen[b, 2]
+        cx, cy, cn = screen[c, 0], screen[c, 1], screen[c, 2]
+        left = max(0, int(math.ceil(min(ax, min(bx, cx)) - high)))
+        right = min(width - 1, int(math.floor(max(ax, max(bx, cx)) - low)))
+        top = max(0, int(math.ceil(min(ay, min(by, cy)) - high)))
+        bottom = min(height - 1, int(math.floor(max(ay, max(by, cy)) - low)))
         if left > right or top > bottom:
             continue
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
-        if area == 0:
+        if area == ZERO or (area > ZERO and not two_sided):  # y runs down: a face seen from inside has area above 0
             continue
-        scale = np.float32(1) / area
-        # Shares of the corners a and b, and nearness, are affine in the picture; c has the rest.
-        step_ax, step_ay = (by - cy) * scale, (cx - bx) * scale
-        step_bx, step_by = (cy - ay) * scale, (ax - cx) * scale
-        near_a, near_b, near_c = screen[a, 2], screen[b, 2], screen[c, 2]
-        for y in range(top, bottom + 1):
-            row_a = step_ax * (left - cx) + step_ay * (y - cy)
-            row_b = step_bx * (left - cx) + step_by * (y - cy)
-            for x in range(left, right + 1):
-                if row_a >= 0 and row_b >= 0 and row_a + row_b <= 1:
-                    near = near_c + row_a * (near_a - near_c) + row_b * (near_b - near_c)
-                    if near > nearness[y, x]:
-                        nearness[y, x] = near
-                        face_of[y, x] = face
-                row_a += step_ax
-                row_b += step_bx
+        scale = ONE / area
+        # The corners' shares of a point are affine in the picture, and so is 1/depth.
+        a_by_x, a_by_y = (by - cy) * scale, (cx - bx) * scale
+        b_by_x, b_by_y = (cy - ay) * scale, (ax - cx) * scale
+        n_by_x = a_by_x * (an - cn) + b_by_x * (bn - cn)
+        n_by_y = a_by_y * (an - cn) + b_by_y * (bn - cn)
+        c_by_x, c_by_y = -a_by_x - b_by_x, -a_by_y - b_by_y
+        a_reach, b_reach, c_reach = reach(a_by_x), reach(b_by_x), reach(c_by_x)
+        for sample in range(samples):
+            x0 = offsets[sample, 0] - cx
+            for y in range(top, bottom + 1):
+                y0 = F(y) + offsets[sample, 1] - cy
+                begin, end = F(left), F(right)
+                begin, end = span(a_by_x * x0 + a_by_y * y0, a_by_x, a_reach, begin, end)
+                begin, end = span(b_by_x * x0 + b_by_y * y0, b_by_x, b_reach, begin, end)
+                begin, end = span(ONE + c_by_x * x0 + c_by_y * y0, c_by_x, c_reach, begin, end)
+                first = int(math.ceil(begin))
+                near = cn + n_by_x * (x0 + F(first)) + n_by_y * y0
+                for x in range(first, int(math.floor(end)) + 1):
+                    if near > nearness[sample, y + margin, x + margin]:
+                        nearness[sample, y + margin, x + margin] = near
+                        face_of[sample, y, x] = face
+                    near += n_by_x
 
 
 @kernel
-def shade(
-    screen,
-    normals,
-    colours,
-    places,
-    faces,
-    face_material,
-    nearness,
-    face_of,
-    offset_x,
-    offset_y,
-    look,
-    materials,
-    lights,
-    ambient,
-    palette,
-    eye,
-    occlusion,
-    radii,
-    tones,
-    background,
-    total,
-):
-    """Add to `total` (h, w, 3) the colours, 0 to 255, of the samples that `rasterise` found.
+def reach(by_x):  # type: ignore[no-untyped-def]
+    """Pixels over which a share that changes by `by_x` a pixel changes by 1; 0 where it does not change."""
+    return ONE / by_x if by_x != ZERO else ZERO
 
-    `look` holds the focal length and the picture's centre in pixels, then the camera's axes (right, up, backward).
+
+@kernel
+def span(at_zero, by_x, pixels, begin, end):  # type: ignore[no-untyped-def]
+    """The part of begin..end where a share, `at_zero` at x = 0, is not negative, and OVERLAP more against cracks."""
+    if by_x > ZERO:
+        return max(begin, -at_zero * pixels - OVERLAP), end
+    if by_x < ZERO:
+        return begin, min(end, -at_zero * pixels + OVERLAP)
+    return begin, end if at_zero >= ZERO else begin - ONE
+
+
+@kernel
+def hollows(nearness, reaches, radii, margin, out):  # type: ignore[no-untyped-def]
+    """How far each sample of a plane lies behind the middle of pairs of opposite neighbours; 0 on a plane.
+
+    Summed over rings (a reach in pixels for a radius in metres), each difference of depth in units of the radius.
     """
-    height, width = nearness.shape
-    lit = np.empty(3, np.float32)
-    albedo = np.empty(3, np.float32)
-    place = np.empty(3, np.float32)
+    height, width = out.shape
+    for y in range(height):
+        out[y, :] = ZERO
+        for ring in range(reaches.shape[0]):
+            straight, slanted = reaches[ring], int(SLANT * F(reaches[ring]) + HALF)
+            for pair in range(4):
+                dx = straight if pair == 0 else 0 if pair == 1 else slanted
+                dy = 0 if pair == 0 else straight if pair == 1 else slanted if pair == 2 else -slanted
+                here = nearness[y + margin, margin : margin + width]
+                first = nearness[y + margin + dy, margin + dx : margin + dx + width]
+                second = nearness[y + margin - dy, margin - dx : margin - dx + width]
+                for x in range(width):
+                    # A difference of 1/depth, times depth squared, is one of depth.
+                    unit = ONE / (here[x] * here[x] * radii[ring] + F(1e-9))
+                    one = min(ONE, max(-ONE, (first[x] - here[x]) * unit))
+                    two = min(ONE, max(-ONE, (second[x] - here[x]) * unit))
+                    out[y, x] += max(ZERO, one + two) * F(0.125)
+
+
+@kernel
+def hollowness(nearness, reaches, radii, x, y):  # type: ignore[no-untyped-def]
+    """What `hollows` gives, of one sample; x and y count from the margin's corner."""
+    near = nearness[y, x]
+    total = ZERO
+    for ring in range(reaches.shape[0]):
+        straight, slanted = reaches[ring], int(SLANT * F(reaches[ring]) + HALF)
+        unit = ONE / (near * near * radii[ring] + F(1e-9))
+        for pair in range(4):
+            dx = straight if pair == 0 else 0 if pair == 1 else slanted
+            dy = 0 if pair == 0 else straight if pair == 1 else slanted if pair == 2 else -slanted
+            one = min(ONE, max(-ONE, (nearness[y + dy, x + dx] - near) * unit))
+            two = min(ONE, max(-ONE, (nearness[y - dy, x - dx] - near) * unit))
+            total += max(ZERO, one + two) * F(0.125)
+    return total
+
+
+@kernel
+def shade(screen, normals, colours, places, faces, face_material, offsets, margin, nearness, face_of, hollow,
+          reaches, radii, look, style, background, picture):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Fill `picture` (h, w, 3) with bytes: the mean colour of each pixel's samples.
+
+    Where all samples of a pixel lie on smooth skin, one stands for all. `look` holds the focal length and the
+    picture's centre in pixels, then the camera's axes; `style` the tables of `shading`.
+    """
+    samples, height, width = face_of.shape
+    materials, lights, ambient, palette, eye, occlusion, tones = style
+    steps = F(tones.shape[0] - 1)
+    lit, albedo, place = np.empty(3, F), np.empty(3, F), np.empty(3, F)
+    sums = np.empty(3, F)
     for y in range(height):
         for x in range(width):
-            face = face_of[y, x]
-            if face < 0:
+            count = alike(nearness, face_of, face_material, margin, x, y)
+            sums[:] = ZERO
+            for sample in range(count):
+                face = face_of[sample, y, x]
+                if face < 0:
+                    for k in range(3):
+                        sums[k] += background[y, k]
+                    continue
+                a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
+                px, py = F(x) + offsets[sample, 0], F(y) + offsets[sample, 1]
+                ax, ay = screen[a, 0], screen[a, 1]
+                bx, by = screen[b, 0] - ax, screen[b, 1] - ay
+                cx, cy = screen[c, 0] - ax, screen[c, 1] - ay
+                dx, dy = px - ax, py - ay
+                area = bx * cy - cx * by
+                scale = ONE / area
+                share_b, share_c = (dx * cy - cx * dy) * scale, (bx * dy - dx * by) * scale
+                share_a = (ONE - share_b - share_c) * screen[a, 2]
+                share_b, share_c = share_b * screen[b, 2], share_c * screen[c, 2]
+                scale = ONE / (share_a + share_b + share_c)
+                share_a, share_b, share_c = share_a * scale, share_b * scale, share_c * scale
+                nx = share_a * normals[a, 0] + share_b * normals[b, 0] + share_c * normals[c, 0]
+                ny = share_a * normals[a, 1] + share_b * normals[b, 1] + share_c * normals[c, 1]
+                nz = share_a * normals[a, 2] + share_b * normals[b, 2] + share_c * normals[c, 2]
+                scale = ONE / math.sqrt(nx * nx + ny * ny + nz * nz + F(1e-12))
+                nx, ny, nz = nx * scale, ny * scale, nz * scale
                 for k in range(3):
-                    total[y, x, k] += background[y, k]
-                continue
-            a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
-            px, py = x + offset_x, y + offset_y
-            bx, by = screen[b, 0] - screen[a, 0], screen[b, 1] - screen[a, 1]
-            cx, cy = screen[c, 0] - screen[a, 0], screen[c, 1] - screen[a, 1]
-            dx, dy = px - screen[a, 0], py - screen[a, 1]
-            area = bx * cy - cx * by
-            share_b = (dx * cy - cx * dy) / area * screen[b, 2]
-            share_c = (bx * dy - dx * by) / area * screen[c, 2]
-            share_a = (1 - (dx * cy - cx * dy) / area - (bx * dy - dx * by) / area) * screen[a, 2]
-            near = share_a + share_b + share_c
-            share_a, share_b, share_c = share_a / near, share_b / near, share_c / near
-            nx = share_a * normals[a, 0] + share_b * normals[b, 0] + share_c * normals[c, 0]
-            ny = share_a * normals[a, 1] + share_b * normals[b, 1] + share_c * normals[c, 1]
-            nz = share_a * normals[a, 2] + share_b * normals[b, 2] + share_c * normals[c, 2]
-            length = 1 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
-            nx, ny, nz = nx * length, ny * length, nz * length
-            for k in range(3):
-                albedo[k] = share_a * colours[a, k] + share_b * colours[b, k] + share_c * colours[c, k]
-                place[k] = share_a * places[a, k] + share_b * places[b, k] + share_c * places[c, k]
-            # Towards the camera, from the pixel's place in the picture.
-            rx, ry = -(px - look[1]) / look[0], (py - look[2]) / look[0]
-            length = 1 / math.sqrt(rx * rx + ry * ry + 1)
-            vx = (look[3] * rx + look[6] * ry + look[9]) * length
-            vy = (look[4] * rx + look[7] * ry + look[10]) * length
-            vz = (look[5] * rx + look[8] * ry + look[11]) * length
-            material = face_material[face]
-            gleam = np.float32(0)
-            if area > 0:  # y runs down, so faces seen from inside turn this way
-                nx, ny, nz = -nx, -ny, -nz
-                material = 4
+                    albedo[k] = share_a * colours[a, k] + share_b * colours[b, k] + share_c * colours[c, k]
+                    place[k] = share_a * places[a, k] + share_b * places[b, k] + share_c * places[c, k]
+                # Towards the camera, from the pixel's place in the picture.
+                rx, ry = (look[1] - px) / look[0], (py - look[2]) / look[0]
+                scale = ONE / math.sqrt(rx * rx + ry * ry + ONE)
+                vx = (look[3] * rx + look[6] * ry + look[9]) * scale
+                vy = (look[4] * rx + look[7] * ry + look[10]) * scale
+                vz = (look[5] * rx + look[8] * ry + look[11]) * scale
+                material = int(face_material[face])
+                gleam = ZERO
+                if area > ZERO:  # y runs down, so a face seen from inside turns this way
+                    nx, ny, nz = -nx, -ny, -nz
+                    material = 4
+                    for k in range(3):
+                        albedo[k] = palette[4, k] * HALF
+                elif material == 1:
+                    gleam = iris(albedo, place, nx, ny, nz, vx, vy, vz, palette, eye, lights)
+                elif material == 0:
+                    brow(albedo, place, palette)
+                deep = hollow[y, x]
+                if count > 1:  # an edge: the first sample's hollow may be that of something else
+                    deep = hollowness(nearness[sample], reaches, radii, x + margin, y + margin)
+                deep *= materials[material, 4]
+                light_on(lit, albedo, nx, ny, nz, vx, vy, vz, deep, material, materials, lights, ambient)
                 for k in range(3):
-                    albedo[k] = palette[4, k] * 0.5
-            elif material == 1:
-                gleam = iris(albedo, place, nx, ny, nz, vx, vy, vz, palette, eye, lights)
-            elif material == 0:
-                brow(albedo, place, palette)
-            lights_on(lit, albedo, nx, ny, nz, vx, vy, vz, material, materials, lights, ambient)
-            hollow = hollowness(nearness, x, y, look[0], radii)
+                    value = (lit[k] + gleam) / (ONE + deep * occlusion[k])
+                    sums[k] += tones[int(min(steps, math.sqrt(value) * TONE_STEPS + HALF))]
             for k in range(3):
-                value = (lit[k] + gleam) / (1 + hollow * occlusion[k])
-                total[y, x, k] += tones[min(tones.shape[0] - 1, int(math.sqrt(value) * TONE_STEPS + 0.5))]
+                picture[y, x, k] = np.uint8(sums[k] / F(count) + HALF)
 
 
 @kernel
-def lights_on(lit, albedo, nx, ny, nz, vx, vy, vz, material, materials, lights, ambient):
+def alike(nearness, face_of, face_material, margin, x, y):  # type: ignore[no-untyped-def]
+    """1 where the first sample can stand for all: all on skin without a step in depth, or all beside the head."""
+    samples = face_of.shape[0]
+    if samples == 1:
+        return 1
+    first = face_of[0, y, x]
+    near = nearness[0, y + margin, x + margin]
+    for sample in range(samples):
+        face = face_of[sample, y, x]
+        if first < 0:
+            if face >= 0:
+                return samples
+        elif face < 0 or face_material[face] != 0:
+            return samples
+        elif abs(nearness[sample, y + margin, x + margin] - near) > F(0.004) * near:
+            return samples
+    return 1
+
+
+@kernel
+def light_on(lit, albedo, nx, ny, nz, vx, vy, vz, hollow, material, materials, lights, ambient):  # type: ignore[no-untyped-def]
     """Light that a point throws to the camera: key, fill, sky and ground, a highlight of the key, and the rim."""
-    wrap, gloss, sharpness, rim = materials[material]
-    facing = max(np.float32(0), nx * vx + ny * vy + nz * vz)
-    grazing = (1 - facing) * (1 - facing)
-    for k in range(3):
-        up = 0.5 * ny + 0.5
-        lit[k] = ambient[1, k] + up * (ambient[0, k] - ambient[1, k])
-        creep = wrap * ambient[2, k]
-        for light in range(2):
-            towards = nx * lights[light, 0] + ny * lights[light, 1] + nz * lights[light, 2]
-            lit[k] += lights[light, 3 + k] * max(np.float32(0), (towards + creep) / (1 + creep))
-        lit[k] *= albedo[k]
+    wrap, gloss, rim = materials[material, 0], materials[material, 1], materials[material, 3]
+    grazing = ONE - max(ZERO, nx * vx + ny * vy + nz * vz)
+    grazing *= grazing
+    key = nx * lights[0, 0] + ny * lights[0, 1] + nz * lights[0, 2]
+    fill = nx * lights[1, 0] + ny * lights[1, 1] + nz * lights[1, 2]
+    behind = max(ZERO, nx * lights[2, 0] + ny * lights[2, 1] + nz * lights[2, 2]) * grazing * rim
+    behind *= max(ZERO, ONE - THREE * hollow)  # no light from behind reaches a nostril
     hx, hy, hz = lights[0, 0] + vx, lights[0, 1] + vy, lights[0, 2] + vz
-    highlight = max(np.float32(0), nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
-    for _ in range(int(sharpness)):
+    highlight = max(ZERO, nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
+    for _ in range(int(materials[material, 2])):
         highlight *= highlight
-    behind = max(np.float32(0), nx * lights[2, 0] + ny * lights[2, 1] + nz * lights[2, 2])
+    highlight = gloss * (highlight + HALF * grazing * grazing)
+    up = HALF * ny + HALF
     for k in range(3):
-        lit[k] += gloss * (highlight + 0.5 * grazing * grazing) * lights[0, 3 + k]
-        lit[k] += rim * behind * grazing * lights[2, 3 + k] * (0.3 + 0.7 * albedo[k])
+        creep = wrap * ambient[2, k]
+        scale = ONE / (ONE + creep)
+        diffuse = ambient[1, k] + up * (ambient[0, k] - ambient[1, k])
+        diffuse += lights[0, 3 + k] * max(ZERO, (key + creep) * scale)
+        diffuse += lights[1, 3 + k] * max(ZERO, (fill + creep) * scale)
+        rims = behind * lights[2, 3 + k] * (F(0.3) + F(0.7) * albedo[k])
+        lit[k] = diffuse * albedo[k] + highlight * lights[0, 3 + k] + rims
 
 
 @kernel
-def step(low, high, value):
+def step(low, high, value):  # type: ignore[no-untyped-def]
     """Smooth step from 0 at `low` to 1 at `high`."""
-    t = min(1.0, max(0.0, (value - low) / (high - low)))
-    return t * t * (3 - 2 * t)
+    t = min(ONE, max(ZERO, (value - F(low)) / F(high - low)))
+    return t * t * (THREE - TWO * t)
 
 
 @kernel
-def iris(albedo, place, nx, ny, nz, vx, vy, vz, palette, eye, lights):
+def iris(albedo, place, nx, ny, nz, vx, vy, vz, palette, eye, lights):  # type: ignore[no-untyped-def]
     """Colour a point of an eye by its direction from the eye's centre; returns the light of its highlight."""
-    length = 1 / math.sqrt(place[0] * place[0] + place[1] * place[1] + place[2] * place[2] + 1e-12)
-    x, y, z = place[0] * length, place[1] * length, place[2] * length
-    angle = math.acos(min(1.0, max(-1.0, z)))
-    white = step(eye[2] - 0.02, eye[2] + 0.05, angle)
-    rim = step(eye[1] - 0.09, eye[2] - 0.02, angle)
-    pupil = 1 - step(eye[0] - 0.02, eye[0] + 0.03, angle)
-    around = math.atan2(y, x)
-    fibres = (
-        0.88
-        + 0.10 * math.sin(23 * around) * math.sin(9 * around + 1)
-        + 0.18 * (1 - (angle - eye[0]) / (eye[1] - eye[0]))
-    )
-    red = 0.25 * step(0.75, 1.25, angle)
+    scale = ONE / math.sqrt(place[0] * place[0] + place[1] * place[1] + place[2] * place[2] + F(1e-12))
+    angle = math.acos(min(ONE, max(-ONE, place[2] * scale)))
+    around = math.atan2(place[1], place[0])
+    white = step(eye[2] - F(0.02), eye[2] + F(0.05), angle)
+    rim = step(eye[1] - F(0.09), eye[2] - F(0.02), angle)
+    pupil = ONE - step(eye[0] - F(0.02), eye[0] + F(0.03), angle)
+    inner = (eye[1] - angle) / (eye[1] - eye[0])
+    fibres = F(0.88) + F(0.10) * math.sin(F(23) * around) * math.sin(F(9) * around + ONE) + F(0.18) * inner
+    red = F(0.25) * step(F(0.75), F(1.25), angle)
     for k in range(3):
         colour = palette[0, k] * fibres
         colour += rim * (palette[1, k] - colour)
         colour += pupil * (palette[2, k] - colour)
         albedo[k] = colour + white * (albedo[k] - colour)
-    albedo[1] *= 1 - red
-    albedo[2] *= 1 - red
-    hx, hy, hz = lights[0, 0] + vx, lights[0, 1] + vy, lights[0, 2] + vz
+    albedo[1] *= ONE - red
+    albedo[2] *= ONE - red
+    hx, hy, hz = lights[3, 0] + vx, lights[3, 1] + vy, lights[3, 2] + vz
     towards = (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
-    return 1.6 * step(0.978, 0.990, towards)
+    return lights[3, 3] * step(F(0.990), F(0.9955), towards)
 
 
 @kernel
-def brow(albedo, place, palette):
+def brow(albedo, place, palette):  # type: ignore[no-untyped-def]
     """Draw hairs of a brow on a point of the face, by its place outward and up from the eye."""
     outward, up = place[0], place[1]
-    if up < 0.006 or up > 0.028 or outward < -0.026 or outward > 0.032 or place[2] < -0.02:
+    if up < F(0.006) or up > F(0.028) or outward < F(-0.026) or outward > F(0.032) or place[2] < F(-0.02):
         return
-    along = outward / 0.026
-    line = 0.0209 - 0.0022 * along - 0.0052 * along * along - 0.0012 * along * along * along
-    half = 0.0034 * (1 - step(0.1, 1.15, along)) + 0.0006
-    inner = step(-0.0235, -0.0175, outward)
-    outer = 1 - step(0.024, 0.030, outward)
-    across = (up - line) / half
-    hairs = 0.82 + 0.18 * math.sin(2600 * outward - 1500 * up)
-    strength = inner * outer * hairs * (1 - step(0.55, 1.25, abs(across)))
+    along = outward / F(0.026)
+    line = F(0.0209) - along * (F(0.0022) + along * (F(0.0052) + F(0.0012) * along))
+    half = F(0.0034) * (ONE - step(F(0.1), F(1.15), along)) + F(0.0006)
+    ends = step(F(-0.0245), F(-0.0135), outward) * (ONE - step(F(0.024), F(0.030), outward))
+    strength = F(0.85) * ends * (ONE - step(F(0.25), F(1.35), abs((up - line) / half)))
     for k in range(3):
-        albedo[k] += 0.88 * strength * (palette[3, k] - albedo[k])
-
-
-@kernel
-def hollowness(nearness, x, y, focal, radii):
-    """How far a sample lies behind the middle of pairs of opposite neighbours, summed over the radii; 0 on a plane."""
-    height, width = nearness.shape
-    near = nearness[y, x]
-    total = np.float32(0)
-    for ring in range(radii.shape[0]):
-        reach = radii[ring] * focal * near
-        if reach < 1:
-            continue
-        # A difference of 1/depth, times depth squared, is a difference of depth; in units of the radius.
-        unit = 1 / (near * near * radii[ring])
-        straight, slanted = int(reach + 0.5), int(reach * 0.7071 + 0.5)
-        for pair in range(4):
-            sx = straight if pair == 0 else 0 if pair == 1 else slanted
-            sy = 0 if pair == 0 else straight if pair == 1 else slanted if pair == 2 else -slanted
-            x0, y0 = min(width - 1, max(0, x + sx)), min(height - 1, max(0, y + sy))
-            x1, y1 = min(width - 1, max(0, x - sx)), min(height - 1, max(0, y - sy))
-            first = min(np.float32(1), max(np.float32(-1), (nearness[y0, x0] - near) * unit))
-            second = min(np.float32(1), max(np.float32(-1), (nearness[y1, x1] - near) * unit))
-            total += max(np.float32(0), first + second)
-    return total / 8
+        albedo[k] += strength * (palette[3, k] - albedo[k])

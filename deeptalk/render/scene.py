@@ -37,6 +37,11 @@ class Scene:
     """Offsets in pixels of the pictures that are averaged."""
 
     @property
+    def two_sided(self) -> bool:
+        """Whether faces are drawn from inside, too: where a head has no lining, its open mouth shows its inside."""
+        return not len(self.head.rig.regions.get("mouth_lining", ()))
+
+    @property
     def look(self) -> Float[np.ndarray, "12"]:
         """Focal length and centre in pixels, and the camera's axes, for shaders."""
         camera = self.camera

@@ -23,22 +23,23 @@ def _towards(x: float, y: float, z: float) -> tuple[float, float, float]:
 
 LIGHTS = np.array(
     [  # direction, then colour
-        [*_towards(0.55, 0.62, 0.78), 1.30, 1.20, 1.08],  # key
-        [*_towards(-0.80, 0.10, 0.65), 0.26, 0.29, 0.34],  # fill
-        [*_towards(-0.75, 0.35, -0.60), 0.85, 0.92, 1.00],  # rim
+        [*_towards(0.62, 0.62, 0.72), 1.12, 1.04, 0.95],  # key
+        [*_towards(-0.85, 0.05, 0.60), 0.20, 0.23, 0.28],  # fill
+        [*_towards(-0.75, 0.40, -0.75), 1.60, 1.70, 1.80],  # rim
+        [*_towards(0.30, 0.22, 0.95), 1.50, 1.50, 1.50],  # only seen as a highlight of the eyes
     ],
     np.float32,
 )
-AMBIENT = np.array([[0.34, 0.36, 0.40], [0.20, 0.165, 0.15], [0.34, 0.17, 0.12]], np.float32)
+AMBIENT = np.array([[0.27, 0.29, 0.33], [0.15, 0.125, 0.115], [0.34, 0.17, 0.12]], np.float32)
 """Rows: light from the sky, from the ground; how far light creeps round into the shade of skin, red farthest."""
 MATERIALS = np.array(
-    [  # share of the creeping light, gloss, log2 of its sharpness, share of the rim light
-        [1.0, 0.10, 4.0, 1.0],  # skin
-        [0.3, 0.00, 4.0, 0.0],  # eye, whose highlight is drawn with its iris
-        [0.6, 0.35, 6.0, 0.0],  # teeth
-        [0.8, 0.18, 5.0, 0.0],  # tongue
-        [0.5, 0.05, 5.0, 0.0],  # mouth lining
-        [1.0, 0.25, 5.0, 0.0],  # eye lining
+    [  # share of the creeping light, gloss, log2 of its sharpness, share of the rim light, how much hollows darken
+        [1.0, 0.11, 4.0, 1.0, 1.0],  # skin
+        [0.3, 0.00, 4.0, 0.0, 2.2],  # eye, whose highlight is drawn with its iris
+        [0.6, 0.30, 6.0, 0.0, 1.3],  # teeth
+        [0.8, 0.18, 5.0, 0.0, 1.0],  # tongue
+        [0.5, 0.05, 5.0, 0.0, 1.2],  # mouth lining
+        [1.0, 0.06, 5.0, 0.0, 1.0],  # eye lining
     ],
     np.float32,
 )
