@@ -153,12 +153,23 @@ class TransformerStack(nn.Module):
         size, heads, feedforward, dropout: as for `TransformerLayer`.
         layers: number of layers.
         period: frames without penalty, see `periodic_alibi_bias`; 1 is plain symmetric ALiBi.
+        causal: a frame sees itself and earlier frames only.
     """
 
-    def __init__(self, size: int, heads: int, feedforward: int, layers: int, dropout: float = 0.1, period: int = 1):
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        feedforward: int,
+        layers: int,
+        dropout: float = 0.1,
+        period: int = 1,
+        causal: bool = False,
+    ):
         super().__init__()
         self.heads = heads
         self.period = period
+        self.causal = causal
         self.layers = nn.ModuleList(TransformerLayer(size, heads, feedforward, dropout) for _ in range(layers))
 
     def forward(
@@ -166,6 +177,9 @@ class TransformerStack(nn.Module):
     ) -> Float[Tensor, "batch frame size"]:
         """Transform (batch, frame, size), any number of frames; `mask` True = real frame."""
         bias = periodic_alibi_bias(self.heads, inputs.shape[1], self.period, inputs.device, inputs.dtype)
+        if self.causal:
+            future = torch.ones(inputs.shape[1], inputs.shape[1], dtype=torch.bool, device=inputs.device).triu(1)
+            bias = bias.masked_fill(future, float("-inf"))
         hidden = inputs
         for layer in self.layers:
             hidden = layer(hidden, bias, mask)

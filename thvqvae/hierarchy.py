@@ -1,5 +1,6 @@
 """The two halving and two doubling blocks of the temporal hierarchy, and the masks of its three frame rates."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -94,20 +95,43 @@ class _Activate(nn.Module):
         return self.projection(torch.zeros_like(frames).to(normal.dtype).masked_scatter(mask[..., None], normal))
 
 
+@dataclass(frozen=True)
+class BlockSize:
+    """Sizes that the blocks of an autoencoder share."""
+
+    heads: int
+    """Attention heads."""
+    feedforward: int
+    """Feed-forward channels."""
+    layers: int
+    """Transformer layers."""
+    dropout: float
+    """Dropout of the transformer layers."""
+    causal: bool = False
+    """A frame is made from frames up to the end of its own pair only."""
+
+    def transformer(self, size: int) -> TransformerStack:
+        """The attention of a block with `size` channels."""
+        return TransformerStack(
+            size, self.heads, self.feedforward, self.layers, self.dropout, period=1, causal=self.causal
+        )
+
+
 class Encoder(nn.Module):
     """Halves the frame rate: strided convolution over replicated edges, then attention (TH-VQVAE encoders).
 
     Args:
         channels: channels of the input.
         size: channels of the output.
-        heads, feedforward, layers, dropout: of the transformer layers.
+        block: sizes of the transformer layers; where causal, output frame i sees input frames up to 2 i + 1.
     """
 
-    def __init__(self, channels: int, size: int, heads: int, feedforward: int, layers: int, dropout: float):
+    def __init__(self, channels: int, size: int, block: BlockSize):
         super().__init__()
-        self.convolution = nn.Conv1d(channels, size, 5, stride=2, padding=2, padding_mode="replicate")
+        self.edges = (3, 0) if block.causal else (2, 2)
+        self.convolution = nn.Conv1d(channels, size, 5, stride=2)
         self.activate = _Activate(size)
-        self.transformer = TransformerStack(size, heads, feedforward, layers, dropout)
+        self.transformer = block.transformer(size)
 
     def forward(
         self,
@@ -116,8 +140,25 @@ class Encoder(nn.Module):
         half_mask: Bool[Tensor, "batch half_frame"] | None,
     ) -> Float[Tensor, "batch half_frame size"]:
         """Encode an even number of frames; masks (True = real) are those of input and output."""
-        convolved = self.convolution(repeat_edge(inputs, mask).transpose(1, 2))
+        filled = F.pad(repeat_edge(inputs, mask).transpose(1, 2), self.edges, mode="replicate")
+        convolved = self.convolution(filled)
         return self.transformer(self.activate(convolved, half_mask), half_mask)
+
+
+class Doubling(nn.ConvTranspose1d):
+    """Transposed convolution (batch, size, frame) -> (batch, size, 2 frame), centred or causal.
+
+    Where causal, output frames 2 i and 2 i + 1 see input frames up to i.
+    """
+
+    def __init__(self, size: int, kernel: int, causal: bool):
+        # for an odd kernel the output is one frame short without output padding
+        padding, output_padding = (0, 0) if causal else ((kernel - 1) // 2, kernel % 2)
+        super().__init__(size, size, kernel, stride=2, padding=padding, output_padding=output_padding)
+
+    def forward(self, inputs: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Frames beyond twice the input's, which only the causal form makes, are cut off."""
+        return super().forward(inputs, output_size)[..., : 2 * inputs.shape[-1]]
 
 
 class Decoder(nn.Module):
@@ -125,14 +166,14 @@ class Decoder(nn.Module):
 
     Args:
         size: channels of input and output.
-        heads, feedforward, layers, dropout: of the transformer layers.
+        block: sizes of the transformer layers; where causal, output frames 2 i and 2 i + 1 see input frames up to i.
     """
 
-    def __init__(self, size: int, heads: int, feedforward: int, layers: int, dropout: float):
+    def __init__(self, size: int, block: BlockSize):
         super().__init__()
-        self.convolution = nn.ConvTranspose1d(size, size, 5, stride=2, padding=2, output_padding=1)
+        self.convolution = Doubling(size, 5, block.causal)
         self.activate = _Activate(size)
-        self.transformer = TransformerStack(size, heads, feedforward, layers, dropout)
+        self.transformer = block.transformer(size)
 
     def forward(
         self,

@@ -1,8 +1,6 @@
 """TH-VQVAE: a temporally hierarchical discrete prior over motion (DEEPTalk, arXiv 2408.06010)."""
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from thvqvae.hierarchy import Decoder, Encoder, LevelMasks, level_frames, level_masks, repeat_edge, zero_padding
+from thvqvae.autoencoder import MotionAutoencoder
+from thvqvae.hierarchy import BlockSize, Decoder, Doubling, Encoder, LevelMasks, level_frames, level_masks, zero_padding
 from thvqvae.quantizer import EMAQuantizer, Quantized
 from thvqvae.saving import load_pretrained, save_pretrained
-
-SMALLEST_STD = 1e-3
-"""Standard deviation used for channels that hardly move, so that standardising them does not blow up noise."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,8 @@ class THVQVAEConfig:
     """A code used less than this share of an even use is put onto a new latent; 0 never, as the authors."""
     seed: int = 0
     """Seeds the codebooks' initialisation and revival."""
+    causal: bool = False
+    """Frames are made from codes, and codes from frames, up to the end of their own 4 frames: for live use."""
 
     def __post_init__(self) -> None:
         for name in ("channels", "hidden_size", "heads", "layers", "top_codes", "bottom_codes"):
@@ -80,8 +78,18 @@ class Reconstruction(NamedTuple):
     bottom: Quantized
     """What the bottom quantiser did."""
 
+    @property
+    def levels(self) -> dict[str, Quantized]:
+        """Both quantisers' results by name."""
+        return {"top": self.top, "bottom": self.bottom}
 
-class THVQVAE(nn.Module):
+    @property
+    def kl(self) -> None:
+        """Codes are discrete: there is no divergence from a prior."""
+        return None
+
+
+class THVQVAE(MotionAutoencoder):
     """Two-level vector-quantised autoencoder of motion, for any number of frames and channels.
 
     The bottom encoder halves the frame rate, the top encoder halves it again. Top codes are quantised first and decoded
@@ -94,41 +102,21 @@ class THVQVAE(nn.Module):
         motion_mean, motion_std (channel): motion is standardised by them on the way in and restored on the way out.
     """
 
-    motion_mean: Tensor
-    motion_std: Tensor
-
     def __init__(self, config: THVQVAEConfig):
-        super().__init__()
+        super().__init__(config.channels)
         self.config = config
         size = config.hidden_size
-        layer = (config.heads, config.feedforward_size, config.layers, config.dropout)
-        self.bottom_encoder = Encoder(config.channels, size, *layer)
-        self.top_encoder = Encoder(size, size, *layer)
+        block = BlockSize(config.heads, config.feedforward_size, config.layers, config.dropout, config.causal)
+        self.bottom_encoder = Encoder(config.channels, size, block)
+        self.top_encoder = Encoder(size, size, block)
         quantizer = (config.decay, config.epsilon, config.dead_code_share)
         self.top_quantizer = EMAQuantizer(config.top_codes, size, *quantizer, seed=2 * config.seed)
         self.bottom_quantizer = EMAQuantizer(config.bottom_codes, 2 * size, *quantizer, seed=2 * config.seed + 1)
-        self.top_decoder = Decoder(size, *layer)
-        self.upsample_top = nn.ConvTranspose1d(size, size, 4, stride=2, padding=1)
-        self.bottom_decoder = Decoder(
-            3 * size, config.heads, config.decoder_feedforward_size, config.layers, config.dropout
-        )
-        self.output = nn.Conv1d(3 * size, config.channels, 5, padding=2)
-        self.register_buffer("motion_mean", torch.zeros(config.channels))
-        self.register_buffer("motion_std", torch.ones(config.channels))
-
-    def set_statistics(self, motion_mean: Float[Tensor, " channel"], motion_std: Float[Tensor, " channel"]) -> None:
-        """Set what motion is standardised by, before training; standard deviations below 1e-3 count as 1e-3."""
-        for name, given in (("motion_mean", motion_mean), ("motion_std", motion_std)):
-            if given.shape != self.motion_mean.shape or not bool(torch.isfinite(given).all()):
-                raise ValueError(
-                    f"{name} has shape {tuple(given.shape)}; expected {self.config.channels} finite numbers."
-                )
-        self.motion_mean.copy_(motion_mean)
-        self.motion_std.copy_(motion_std.clamp(min=SMALLEST_STD))
-
-    def standardise(self, motion: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Motion in standard deviations from the mean."""
-        return (motion - self.motion_mean) / self.motion_std
+        self.top_decoder = Decoder(size, block)
+        self.upsample_top = Doubling(size, 4, config.causal)
+        self.bottom_decoder = Decoder(3 * size, replace(block, feedforward=config.decoder_feedforward_size))
+        self.output = nn.Conv1d(3 * size, config.channels, 5)
+        self.output_edges = (4, 0) if config.causal else (2, 2)
 
     def forward(
         self, motion: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, " batch"] | None = None
@@ -137,7 +125,7 @@ class THVQVAE(nn.Module):
 
         Raises ValueError for another number of channels, no frames, or values that are not finite.
         """
-        masks = self._check(motion, lengths)
+        masks = self.check(motion, lengths)
         top, bottom = self._quantise(motion, masks)
         return Reconstruction(self._decode(top.vectors, bottom.vectors, masks)[:, : motion.shape[1]], top, bottom)
 
@@ -148,8 +136,8 @@ class THVQVAE(nn.Module):
 
         Evaluates whatever the model's mode: no dropout, no update. Raises ValueError as `forward`.
         """
-        masks = self._check(motion, lengths)
-        with self._evaluating(), torch.no_grad():
+        masks = self.check(motion, lengths)
+        with self.evaluating(), torch.no_grad():
             top, bottom = self._quantise(motion, masks)
         return Codes(top.indices, bottom.indices)
 
@@ -162,7 +150,7 @@ class THVQVAE(nn.Module):
         where the numbers of codes do not fit each other or `frame_count`, or an index lies outside its codebook.
         """
         frames = self._check_codes(codes, frame_count, lengths)
-        with self._evaluating():
+        with self.evaluating():
             motion = self.decode_latents(self.top_vectors(codes.top), self.bottom_vectors(codes.bottom), lengths)
         return motion[:, :frames]
 
@@ -212,21 +200,9 @@ class THVQVAE(nn.Module):
         """
         return load_pretrained(cls, THVQVAEConfig, Path(folder))
 
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        was_training = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(was_training)
-
     def _quantise(self, motion: Tensor, masks: LevelMasks) -> tuple[Quantized, Quantized]:
         """Both levels of a checked motion, which is filled up to a multiple of 4 frames here."""
-        missing = level_frames(motion.shape[1])[2] - motion.shape[1]
-        filled = F.pad(motion.transpose(1, 2), (0, missing), mode="replicate").transpose(1, 2)
-        filled = self.standardise(repeat_edge(filled, masks.motion))
-        bottom_features = self.bottom_encoder(filled, masks.full, masks.bottom)
+        bottom_features = self.bottom_encoder(self.filled(motion, masks), masks.full, masks.bottom)
         top = self.top_quantizer(self.top_encoder(bottom_features, masks.bottom, masks.top), masks.top)
         context = self.top_decoder(top.vectors, masks.top, masks.bottom)
         bottom = self.bottom_quantizer(torch.cat([context, bottom_features], dim=-1), masks.bottom)
@@ -235,21 +211,8 @@ class THVQVAE(nn.Module):
     def _decode(self, top_latent: Tensor, bottom_latent: Tensor, masks: LevelMasks) -> Tensor:
         upsampled = self.upsample_top(zero_padding(top_latent, masks.top).transpose(1, 2)).transpose(1, 2)
         hidden = self.bottom_decoder(torch.cat([upsampled, bottom_latent], dim=-1), masks.bottom, masks.full)
-        standardised = self.output(zero_padding(hidden, masks.full).transpose(1, 2)).transpose(1, 2)
-        return standardised * self.motion_std + self.motion_mean
-
-    def _check(self, motion: Tensor, lengths: Tensor | None) -> LevelMasks:
-        if motion.shape[2] != self.config.channels:
-            raise ValueError(
-                f"Motion has {motion.shape[2]} channels, this TH-VQVAE was made for {self.config.channels}; "
-                "give motion of the same rig."
-            )
-        if motion.shape[0] == 0 or motion.shape[1] == 0:
-            raise ValueError(f"Motion of shape {tuple(motion.shape)} is empty; give at least 1 clip of 1 frame.")
-        masks = level_masks(lengths, motion.shape[1])
-        if not bool(torch.isfinite(motion).all()):
-            raise ValueError("Motion holds values that are not finite (NaN or infinity); clean it before encoding.")
-        return masks
+        padded = F.pad(zero_padding(hidden, masks.full).transpose(1, 2), self.output_edges)
+        return self.restore(self.output(padded).transpose(1, 2))
 
     def _check_codes(self, codes: Codes, frame_count: int | None, lengths: Tensor | None) -> int:
         tops, bottoms = codes.top.shape[1], codes.bottom.shape[1]

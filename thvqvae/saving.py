@@ -108,6 +108,8 @@ def _check_config(config_class: type, given: Mapping[str, Any], path: Path) -> N
         kind = expected[key]
         if get_origin(kind) is Literal:
             fits = value in get_args(kind)
+        elif kind is bool:
+            fits = isinstance(value, bool)
         else:
             fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
         if not fits:

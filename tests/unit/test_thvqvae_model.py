@@ -266,7 +266,7 @@ def test_a_broken_config_is_named(model, tmp_path, content, message):
 
 def test_bad_motion_is_refused_with_a_reason(model):
     motion = torch.zeros(2, 8, 5)
-    with pytest.raises(ValueError, match="6 channels, this TH-VQVAE was made for 5"):
+    with pytest.raises(ValueError, match="6 channels, this THVQVAE was made for 5"):
         model.encode(torch.zeros(2, 8, 6))
     with pytest.raises(ValueError, match="not finite"):
         model.encode(motion.index_fill(1, torch.tensor([3]), float("nan")))
