@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deeptalk.corpus.build import CorpusConfig, build_corpus
+    from deeptalk.corpus.build import CorpusBuild, build_corpus
+    from deeptalk.corpus.clips import CorpusConfig
     from deeptalk.corpus.data import ClipWindows, ClipWindowsConfig, MotionWindows, MotionWindowsConfig
     from deeptalk.corpus.features import FeatureStore
     from deeptalk.corpus.format import Corpus
@@ -18,7 +19,8 @@ _HOMES = {
     "ClipWindows": "data",
     "ClipWindowsConfig": "data",
     "Corpus": "format",
-    "CorpusConfig": "build",
+    "CorpusBuild": "build",
+    "CorpusConfig": "clips",
     "CorpusWriter": "writer",
     "FeatureStore": "features",
     "InOrderSampler": "sampler",
@@ -39,6 +41,7 @@ __all__ = [
     "ClipWindows",
     "ClipWindowsConfig",
     "Corpus",
+    "CorpusBuild",
     "CorpusConfig",
     "CorpusWriter",
     "FeatureStore",

@@ -1,66 +1,36 @@
 """Building a performer corpus: speech in, and for each piece of it several performances from a known distribution."""
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deeptalk.corpus.format import INT16_SCALE, Corpus
+from deeptalk.corpus.clips import CorpusConfig, PlannedClip, expected_bytes, plan_clips, seed_of
+from deeptalk.corpus.format import INT16_SCALE, MANIFEST, VERSION, Corpus
 from deeptalk.corpus.performer import AffectCode, Given, Performance, Performer, SpeechEvent
 from deeptalk.corpus.rows import SpeechRow
-from deeptalk.corpus.sentences import demo_events, first_of_each_split, synthesised_events
-from deeptalk.corpus.writer import CorpusWriter, quantise
+from deeptalk.corpus.shards import ShardFolder
+from deeptalk.corpus.synthesis.engines import ENGINES
+from deeptalk.corpus.synthesis.plan import SpeechPlan
+from deeptalk.corpus.writer import CorpusWriter, check_place, quantise
 from deeptalk.errors import UserError
-from deeptalk.face import load_rig
+from deeptalk.files import atomic_folder
+from deeptalk.speech.augment import apply_augmentation, draw_augmentation
 
-REFERENCE_SPLIT = "test"
-"""The split that gets reference draws instead of performances to train on."""
+log = logging.getLogger(__name__)
 
-_SOURCES = {
-    "demo": ("the vendored demo speech", "CC0-1.0"),
-    "synthesis": (
-        "speech synthesised by hibari-tts (Apache-2.0)",
-        "That of the sentences (the demo's are CC0-1.0); motion CC0-1.0.",
-    ),
-}
-"""Provenance and licence of each kind of speech."""
-
-
-@dataclass(frozen=True)
-class CorpusConfig:
-    """What a performer corpus holds."""
-
-    speech: Literal["demo", "synthesis"] = "demo"
-    """`demo` is the vendored speech (168 clips); `synthesis` speaks sentences with the extra `voice`."""
-    sentences: str = ""
-    """Text file with one sentence a line, for synthesis; empty takes the sentences of the demo."""
-    affects_per_class: int = 1
-    """Synthesis: how often each sentence is spoken in each of the eight audible classes, each time in another tone."""
-    max_clips_per_split: int = 0
-    """Keep only so many pieces of speech of each split, the first ones; 0 keeps all."""
-    train_performances: int = 4
-    """Performances of each piece of training speech."""
-    val_performances: int = 4
-    """Performances of each piece of validation speech."""
-    reference_draws: int = 16
-    """Performances of each piece of test speech, of each kind: given the speech; given label and speaker too."""
-    seed: int = 7
-    """Of the performances, and of the tone of synthesised speech."""
-
-    def __post_init__(self) -> None:
-        for name in ("affects_per_class", "train_performances", "val_performances", "reference_draws"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; expected 0 or more.")
-        if self.max_clips_per_split < 0:
-            raise UserError(f"max_clips_per_split is {self.max_clips_per_split}; expected 0 (all) or more.")
-        if self.speech == "demo" and (self.sentences or self.affects_per_class != 1):
-            raise UserError("sentences and affects_per_class need speech=synthesis; the demo's speech is what it is.")
+SHARD_CLIPS = 32
+"""Clips in a shard: what a kill can cost each process."""
+FRAME_RATE = 25.0
 
 
 @runtime_checkable
@@ -86,106 +56,233 @@ def build_corpus(
     out: str | Path,
     config: CorpusConfig,
     *,
+    workers: int = 1,
     events: Sequence[SpeechEvent] | None = None,
     performer: Performs | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Corpus:
-    """Build a corpus in the folder `out` and open it.
+    """Build a corpus in the folder `out`, or go on with a build that was stopped, and open it.
 
     A performance depends on (its speech, config.seed, its place) only, so a smaller corpus is part of a larger one, and
     `corpus.event(index)` and that seed draw it again. Test speech gets `reference_draws` performances given the speech,
-    then as many that share the label and the speaker of the first, which is the target where a metric needs one.
+    then as many that share the label and the speaker of the first, which is the target where a metric needs one. The
+    bytes of every file are the same however many workers there are, and whether or not the build was stopped.
 
     Args:
-        out: folder to write; it appears when all is done.
+        out: folder to write; it appears when all is done. Finished parts wait in `.NAME-build` beside it.
         config: what to build.
+        workers: processes; above 1, a script that calls this needs `if __name__ == "__main__":` around the call.
         events: speech to use instead of what `config.speech` names; each with its split.
-        performer: draws the performances; None is the built-in one.
-        overwrite: replace a corpus that is already there.
+        performer: draws the performances; None is the built-in one that the config names.
+        overwrite: replace a corpus that is already there, and parts of a build with other settings.
         progress: show a progress bar.
 
-    Raises UserError where speakers or sentences of one split occur in another, or `out` cannot be written.
+    Raises UserError where speakers or sentences of one split occur in another, a clip cannot be made (naming it), `out`
+    cannot be written or the disk is too small, or parts of a build with other settings are there.
     """
-    performer = performer or Performer(load_rig("arkit"))
-    speech = events if events is not None else _events(config, progress)
-    chosen = first_of_each_split(speech, lambda event: event.split, config.max_clips_per_split)
-    _check_held_out(chosen)
-    spoken, license = _SOURCES[config.speech] if events is None else ("speech handed in", "That of the speech.")
-    writer = CorpusWriter(
-        out,
-        provenance=f"Motion drawn by the deeptalk performer, version {performer.version}, to {spoken}.",
-        license=license,
-        performer={"version": performer.version},
-        config=asdict(config),
-        overwrite=overwrite,
-    )
-    title = f"performances of {len(chosen)} clips"
-    with writer:
-        for name, event in track(
-            list(_named(chosen)), title, disable=not progress, console=Console(stderr=True), transient=True
-        ):
-            _add(writer, name, event, performer, config)
-    assert writer.corpus is not None
-    return writer.corpus
+    build = CorpusBuild(out, config, events=events, performer=performer, overwrite=overwrite)
+    return build.run(workers, progress)
 
 
-def _events(config: CorpusConfig, progress: bool) -> list[SpeechEvent]:
-    if config.speech == "demo":
-        return demo_events()
-    return synthesised_events(
-        config.sentences, config.affects_per_class, config.seed, config.max_clips_per_split, progress
-    )
+class CorpusBuild:
+    """A build and what is known about it beforehand; see `build_corpus`."""
+
+    def __init__(
+        self,
+        out: str | Path,
+        config: CorpusConfig,
+        *,
+        events: Sequence[SpeechEvent] | None = None,
+        performer: Performs | None = None,
+        overwrite: bool = False,
+    ):
+        self.out, self.config, self.overwrite = Path(out), config, overwrite
+        check_place(self.out, overwrite)
+        self.performer: Performs = performer or Performer.variant(config.performer)
+        self.clips = plan_clips(config, events)
+        self.spoken, self.license = _provenance(self.clips, config)
+        self.seconds: dict[str, float] = {}
+        """After `run`, by phase: `speak`, `augment` and `perform` summed over processes, `join` by the clock."""
+
+    @property
+    def expected_hours(self) -> float:
+        """Length of the speech to expect."""
+        return sum(clip.expected_seconds for clip in self.clips) / 3600.0
+
+    @property
+    def expected_bytes(self) -> int:
+        """Size of the corpus to expect; while it is joined from its parts, the disk holds it twice."""
+        return expected_bytes(self.clips, self.config, _channels(), FRAME_RATE)
+
+    def run(self, workers: int = 1, progress: bool = False) -> Corpus:
+        """Make what is missing and join the parts; see `build_corpus`."""
+        if workers < 1:
+            raise UserError(f"workers is {workers}; expected at least 1.")
+        self._check_disk()
+        tasks = [self.clips[first : first + SHARD_CLIPS] for first in range(0, len(self.clips), SHARD_CLIPS)]
+        make = MakeShard(self.config, self.performer)
+        with ShardFolder(self.out, tasks, self._identity(), self.overwrite) as shards:
+            with _clip_bar(self.clips, self.expected_hours, progress) as step:
+                for index in shards.finished():
+                    for row in Corpus.open(shards.shard(index)).speech:
+                        step(row.num_samples / 16_000)
+                shards.make(make, workers, step)
+            self.seconds = dict(shards.seconds)
+            started = time.perf_counter()
+            self._join(shards)
+            self.seconds["join"] = time.perf_counter() - started
+        log.info("Built %s: %s.", self.out, ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items()))
+        return Corpus.open(self.out)
+
+    def _identity(self) -> dict[str, Any]:
+        plan = hashlib.sha256()
+        for clip in self.clips:
+            content = clip.source
+            if isinstance(content, SpeechEvent):
+                plan.update(np.ascontiguousarray(content.samples).tobytes())
+                content = replace(content, samples=np.zeros(0))  # repr would abridge them
+            plan.update(repr((clip.name, clip.is_augmented, clip.is_reference, content)).encode())
+        return {
+            "format": VERSION,
+            "config": asdict(self.config),
+            "performer": self.performer.version,
+            "clips": len(self.clips),
+            "shard_clips": SHARD_CLIPS,
+            "plan": plan.hexdigest(),
+        }
+
+    def _check_disk(self) -> None:
+        place = next(folder for folder in self.out.absolute().parents if folder.exists())
+        free, needed = shutil.disk_usage(place).free, 2 * self.expected_bytes
+        if free < needed:
+            raise UserError(
+                f"The corpus {self.out} will take about {self.expected_bytes / 1e9:.1f} GB, and twice that while its "
+                f"parts are joined; {free / 1e9:.1f} GB are free. Free some, or ask for fewer hours or performances."
+            )
+
+    def _join(self, shards: ShardFolder) -> None:
+        """Copy all shards into one corpus inside the hidden folder, and put that in its place."""
+        whole = shards.folder / "whole"
+        writer = CorpusWriter(
+            whole,
+            provenance=f"Motion drawn by the deeptalk performer, version {self.performer.version}, to {self.spoken}.",
+            license=self.license,
+            performer={"version": self.performer.version},
+            config=asdict(self.config),
+        )
+        with writer:
+            for index in range(len(shards.tasks)):
+                writer.add_corpus(Corpus.open(shards.shard(index)))
+        with atomic_folder(self.out, MANIFEST) as temporary:
+            for path in whole.iterdir():
+                path.rename(temporary / path.name)
 
 
-def _check_held_out(events: Sequence[SpeechEvent]) -> None:
-    for kind in ("speaker", "sentence"):
-        homes: dict[str, str | None] = {}
-        for event in events:
-            value = getattr(event, kind)
-            if event.split is None:
-                raise UserError(f"Speech {event.text!r} has no split; give each event train, val or test.")
-            if homes.setdefault(value, event.split) != event.split:
-                raise UserError(
-                    f"The {kind} {value!r} is in the splits {homes[value]} and {event.split}; held out means that "
-                    f"every {kind} is in one split only."
-                )
+def _channels() -> int:
+    from deeptalk.face import CHANNELS
+
+    return len(CHANNELS)
 
 
-def _named(events: Iterable[SpeechEvent]) -> Iterable[tuple[str, SpeechEvent]]:
-    """Give each event a name of its own: speaker, sentence, audible class, and a number from the second on."""
-    counts: dict[str, int] = {}
-    for event in events:
-        name = "-".join([event.speaker, event.sentence, event.affect.class_name if event.affect else "speech"])
-        counts[name] = counts.get(name, 0) + 1
-        yield (name if counts[name] == 1 else f"{name}-{counts[name]}"), event
+def _provenance(clips: Sequence[PlannedClip], config: CorpusConfig) -> tuple[str, str]:
+    """Where the speech comes from, in words, and the licence of the corpus."""
+    if not clips or isinstance(clips[0].source, SpeechEvent):
+        return "speech handed in", "That of the speech; motion CC0-1.0."
+    if isinstance(clips[0].source, int):
+        return "the vendored demo speech", "CC0-1.0"
+    engines = sorted({clip.source.engine for clip in clips if isinstance(clip.source, SpeechPlan)})
+    words = "That of the sentences" if config.sentences else "Sentences CC0-1.0"
+    sources = ", ".join(ENGINES[name].source if name in ENGINES else name for name in engines)
+    return f"speech synthesised by {sources}", f"{words}; motion CC0-1.0."
 
 
-def _add(writer: CorpusWriter, name: str, event: SpeechEvent, performer: Performs, config: CorpusConfig) -> None:
-    """Add one piece of speech and its performances."""
-    assert event.split is not None
-    # Perform to what the corpus will hold, so that the same performances can be drawn from it again.
-    heard = replace(event, samples=quantise(event.samples).astype(np.float32) / np.float32(INT16_SCALE))
+@contextmanager
+def _clip_bar(clips: Sequence[PlannedClip], expected_hours: float, progress: bool) -> Iterator[Callable[[float], None]]:
+    """A progress bar over clips that also counts hours; yields the function to call with a finished clip's seconds."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[hours]}"))
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True, disable=not progress)
+    done = 0.0
+    with bar:
+        task = bar.add_task("clips performed", total=len(clips), hours="")
+
+        def step(seconds: float) -> None:
+            nonlocal done
+            done += seconds / 3600.0
+            bar.update(task, advance=1, hours=f"{done:.2f} of about {expected_hours:.2f} h")
+
+        yield step
+
+
+@dataclass(frozen=True)
+class MakeShard:
+    """Makes one shard: a small corpus of some of the clips."""
+
+    config: CorpusConfig
+    performer: Performs
+
+    def __call__(self, task: Sequence[PlannedClip], folder: Path, step: Callable[[float], None]) -> Mapping[str, float]:
+        """Write the clips to `folder`; an error names the clip. Returns seconds by phase."""
+        laps = {"speak": 0.0, "augment": 0.0, "perform": 0.0}
+        with CorpusWriter(folder, provenance="part of a build", license="-") as writer:
+            for clip in task:
+                try:
+                    step(_add(writer, clip, self.performer, self.config, laps))
+                except UserError as error:
+                    raise UserError(f"Clip {clip.name}: {error}") from error
+                except Exception as error:
+                    error.add_note(f"while making the clip {clip.name}")
+                    raise
+        return laps
+
+
+def _add(
+    writer: CorpusWriter, clip: PlannedClip, performer: Performs, config: CorpusConfig, laps: dict[str, float]
+) -> float:
+    """Add one piece of speech and its performances; returns its seconds, and adds those of the phases to `laps`."""
+    started = time.perf_counter()
+    event = clip.speech()
+    spoken = time.perf_counter()
+    samples, origin = _sound(event, clip, config)
+    augmented = time.perf_counter()
     speech = writer.add_speech(
-        name,
-        event.samples,
+        clip.name,
+        samples,
         speaker=event.speaker,
         sentence=event.sentence,
-        split=event.split,
+        split=clip.split,
         text=event.text,
         emotion=event.affect.sound_class if event.affect else -1,
+        intensity=event.affect.strength if event.affect else None,
         phones=event.phones,
         affect=asdict(event.affect) if event.affect else None,
+        origin=origin,
     )
-    counts = {"train": config.train_performances, REFERENCE_SPLIT: config.reference_draws}
-    draws = performer.performances(
-        heard, counts.get(event.split, config.val_performances), given="speech", seed=config.seed
-    )
-    _add_draws(writer, name, speech, "speech", draws)
-    if event.split == REFERENCE_SPLIT:
+    # Perform to what a corpus can hold, so that the same performances can be drawn from it again.
+    heard = replace(event, samples=quantise(event.samples).astype(np.float32) / np.float32(INT16_SCALE))
+    count = config.reference_draws if clip.is_reference else clip.performances(config)
+    draws = performer.performances(heard, count, given="speech", seed=config.seed)
+    _add_draws(writer, clip.name, speech, "speech", draws)
+    if clip.is_reference:
         given: Given = "speech+label+speaker"
-        same = performer.performances(heard, config.reference_draws, given=given, seed=config.seed, like=draws[0])
-        _add_draws(writer, name, speech, given, same)
+        same = performer.performances(heard, count, given=given, seed=config.seed, like=draws[0])
+        _add_draws(writer, clip.name, speech, given, same)
+    ended = time.perf_counter()
+    laps["speak"] += spoken - started
+    laps["augment"] += augmented - spoken
+    laps["perform"] += ended - augmented
+    return event.seconds
+
+
+def _sound(event: SpeechEvent, clip: PlannedClip, config: CorpusConfig) -> tuple[np.ndarray, dict[str, Any] | None]:
+    """The sound to store and what to say about it: only the sound is augmented, motion belongs to the clean speech."""
+    origin: dict[str, Any] = {}
+    if isinstance(clip.source, SpeechPlan):
+        origin = {"engine": clip.source.engine, "seed": clip.source.seed}
+    if not clip.is_augmented:
+        return event.samples, origin or None
+    change = draw_augmentation(seed_of(config.seed, clip.name, "augmented"), config.augmentation)
+    return apply_augmentation(event.samples, change), origin | {"augmentation": asdict(change)}
 
 
 def _add_draws(writer: CorpusWriter, name: str, speech: int, given: str, draws: Sequence[Performance]) -> None:
@@ -203,7 +300,15 @@ def _add_draws(writer: CorpusWriter, name: str, speech: int, given: str, draws: 
 
 
 def event_of_row(row: SpeechRow, samples: np.ndarray) -> SpeechEvent:
-    """A row of the speech table and its samples as the performer takes them; UserError where phones are unknown."""
+    """A row of the speech table and its samples as the performer takes them; UserError where phones are unknown.
+
+    Refused for augmented sound too: the performances of such a clip were drawn to its clean speech.
+    """
+    if row.origin and "augmentation" in row.origin:
+        raise UserError(
+            f"The sound of {row.speech_id} was augmented; its performances were drawn to the clean speech and cannot "
+            "be drawn again from it. Use a clip without augmentation, such as any of the test split."
+        )
     affect = AffectCode(**row.affect) if row.affect is not None else None
     return SpeechEvent(
         samples=samples,

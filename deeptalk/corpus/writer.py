@@ -102,15 +102,7 @@ class CorpusWriter:
         self.performances: list[PerformanceRow] = []
         self.corpus: Corpus | None = None
         self._ids: set[str] = set()
-        self._check_place(overwrite)
-
-    def _check_place(self, overwrite: bool) -> None:
-        if not self.out.exists() or (self.out.is_dir() and not any(self.out.iterdir())):
-            return
-        if not (self.out / MANIFEST).is_file():
-            raise UserError(f"{self.out} exists and is not a corpus; it will not be replaced. Give another folder.")
-        if not overwrite:
-            raise UserError(f"{self.out} already holds a corpus. Give another folder, or ask for it to be overwritten.")
+        check_place(self.out, overwrite)
 
     def __enter__(self) -> "CorpusWriter":
         self._stack = contextlib.ExitStack()
@@ -311,6 +303,16 @@ class CorpusWriter:
             homes.setdefault(getattr(row, field), set()).add(row.split)
         homes.pop("", None)  # unknown speakers of motion alone
         return all(len(splits) == 1 for splits in homes.values())
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """Raise UserError unless a corpus may be written to `out`: nothing, an empty folder, or one to be overwritten."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
+        raise UserError(f"{out} exists and is not a corpus; it will not be replaced. Give another folder.")
+    if not overwrite:
+        raise UserError(f"{out} already holds a corpus. Give another folder, or ask for it to be overwritten.")
 
 
 def _check_intensity(name: str, intensity: float | None) -> None:

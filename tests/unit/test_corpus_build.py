@@ -1,13 +1,16 @@
 import dataclasses
 import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from deeptalk.corpus import ClipWindows, ClipWindowsConfig, Corpus, CorpusConfig, SwappedPairs, SwappedPairsConfig
-from deeptalk.corpus.build import build_corpus
+from deeptalk.corpus.build import CorpusBuild, build_corpus
+from deeptalk.corpus.clips import plan_clips
 from deeptalk.corpus.performer import Performer
-from deeptalk.corpus.sentences import demo_lines, lines_of_file
 from deeptalk.corpus.synthesis import demo_speech
 from deeptalk.errors import UserError
 from deeptalk.face import load_rig
@@ -124,52 +127,81 @@ def test_existing_corpus_is_kept_unless_told(corpus):
     assert Corpus.open(corpus.folder).hash == corpus.hash
 
 
-def test_sentences_of_a_file_are_shared_among_voices(tmp_path):
-    path = tmp_path / "sentences.txt"
-    path.write_text("\n".join(["One two.", "One two.", ""] + [f"Sentence {number}." for number in range(40)]))
-    lines = lines_of_file(path)
-    assert len(lines) == 41
-    homes: dict[str, set[str]] = {}
-    for split, voice, _, _ in lines:
-        homes.setdefault(voice, set()).add(split)
-    assert all(len(splits) == 1 for splits in homes.values())
-    assert {split for split, *_ in lines} == {"train", "val", "test"}
-    assert len([line for line in lines if line[0] == "val"]) == 4
-    assert len({voice for split, voice, _, _ in lines if split == "train"}) == 4
-    path.write_text("Only one.")
-    with pytest.raises(UserError, match="1 different sentences; expected at least 10"):
-        lines_of_file(path)
-    with pytest.raises(UserError, match="Cannot read sentences"):
-        lines_of_file(tmp_path / "none.txt")
-
-
-def test_demo_lines():
-    lines = demo_lines()
-    assert len(lines) == 21
-    assert len({voice for _, voice, _, _ in lines}) == 6
-
-
 def test_synthesis_without_the_package_names_the_extra(tmp_path, monkeypatch):
     from deeptalk.corpus.synthesis import hibari
 
     hibari._engine.cache_clear()
     monkeypatch.setitem(sys.modules, "hibari", None)
-    with pytest.raises(UserError, match=r'pip install "deeptalk\[voice\]"'):
-        build_corpus(tmp_path / "c", CorpusConfig(speech="synthesis"))
+    with pytest.raises(UserError, match=r"^Clip hibari-.*pip install .deeptalk\[voice\]"):
+        build_corpus(tmp_path / "c", spoken_config(tmp_path))
+    assert not (tmp_path / "c").exists()
+    assert not list(tmp_path.glob(".c*"))
 
 
-def test_synthesis_speaks_the_demo_sentences_in_new_tones(corpus, tmp_path):
+def spoken_config(folder, **changes):
+    """Twelve clips by hibari of sentences of a file."""
+    path = folder / "sentences.txt"
+    names = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    path.write_text("\n".join(f"Number {name}." for name in names))
+    settings = {"sentences": str(path), "shares": {"hibari": 1.0, "joe": 0.0}, "clips": 12, "affects_per_sentence": 2}
+    settings |= {"train_performances": 1, "val_performances": 1, "reference_draws": 1}
+    return CorpusConfig(speech="synthesis", **settings | changes)
+
+
+def test_synthesis_speaks_a_plan(tmp_path):
     pytest.importorskip("hibari", reason="needs the extra `voice`")
-    config = CorpusConfig(
-        speech="synthesis", affects_per_class=2, max_clips_per_split=2, train_performances=1, reference_draws=1
-    )
+    config = spoken_config(tmp_path, augmented_share=0.5)
     spoken = build_corpus(tmp_path / "spoken", config)
-    assert [row.speech_id for row in spoken.speech[:2]] == ["amber-demo_01-neutral", "amber-demo_01-neutral-2"]
-    assert [row.split for row in spoken.speech] == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
-    affects = [row.affect["pitch_semitones"] for row in spoken.speech[:2]]
-    assert len({*affects, corpus.speech[0].affect["pitch_semitones"]}) == 3
-    assert spoken.speech[0].text == corpus.speech[0].text
+    assert [row.split for row in spoken.speech] == ["train"] * 10 + ["val", "test"]
+    assert {row.origin["engine"] for row in spoken.speech} == {"hibari"}
+    for index, row in enumerate(spoken.speech):
+        assert row.text in Path(config.sentences).read_text()
+        assert row.emotion == row.affect["sound_class"]
+        assert row.intensity == row.affect["strength"]
+        assert np.abs(spoken.waveform(index)).max() > 0.01
     assert "hibari" in spoken.manifest["provenance"]
+    assert "That of the sentences" in spoken.manifest["license"]
+
+
+def test_expectations_before_the_build(tmp_path):
+    build = CorpusBuild(tmp_path / "c", TINY)
+    corpus = build.run()
+    assert build.expected_hours == pytest.approx(sum(row.num_samples for row in corpus.speech) / 16000 / 3600)
+    arrays = sum((corpus.folder / name).stat().st_size for name in ("audio.npy", "motion.npy"))
+    assert build.expected_bytes == pytest.approx(arrays, rel=0.01)
+    assert set(build.seconds) == {"speak", "augment", "perform", "join"}
+    spoken = plan_clips(spoken_config(tmp_path, clips=0, hours=0.05))
+    assert sum(clip.expected_seconds for clip in spoken) == pytest.approx(180, rel=0.1)
+
+
+def test_a_disk_too_small_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    with pytest.raises(UserError, match=r"will take about 0.0 GB, and twice that while .* Free some"):
+        build_corpus(tmp_path / "c", TINY)
+
+
+def test_references_of_some_clips_only(tmp_path):
+    some = build_corpus(tmp_path / "c", dataclasses.replace(TINY, max_clips_per_split=4, reference_clips=3))
+    counts = [Counter(some.performances[i].given for i in some.performances_of(j)) for j in some.speech_in("test")]
+    assert counts == [{"speech": 3, "speech+label+speaker": 3}] * 3 + [{"speech": 2}]
+
+
+def test_augmentation_changes_the_sound_and_nothing_else(tmp_path):
+    small = dataclasses.replace(TINY, max_clips_per_split=8)
+    clean = build_corpus(tmp_path / "clean", small)
+    changed = build_corpus(tmp_path / "changed", dataclasses.replace(small, augmented_share=0.5))
+    assert (clean.folder / "motion.npy").read_bytes() == (changed.folder / "motion.npy").read_bytes()
+    touched = [index for index, row in enumerate(changed.speech) if row.origin and "augmentation" in row.origin]
+    assert 4 <= len(touched) <= 12
+    assert not set(touched) & set(changed.speech_in("test"))
+    for index in range(len(clean.speech)):
+        same = np.array_equal(clean.waveform(index), changed.waveform(index))
+        assert same == (index not in touched)
+    row = changed.speech[touched[0]]
+    assert row.phones == clean.speech[touched[0]].phones
+    assert {"noise", "rt60_seconds", "codec"} <= set(row.origin["augmentation"])
+    with pytest.raises(UserError, match=rf"sound of {row.speech_id} was augmented; .* Use a clip without"):
+        changed.event(touched[0])
 
 
 @pytest.mark.parametrize(
@@ -178,7 +210,11 @@ def test_synthesis_speaks_the_demo_sentences_in_new_tones(corpus, tmp_path):
         ({"train_performances": 0}, "train_performances is 0"),
         ({"seed": -1}, "seed is -1; expected 0 or more"),
         ({"max_clips_per_split": -1}, "max_clips_per_split is -1"),
-        ({"sentences": "x.txt"}, "sentences and affects_per_class need speech=synthesis"),
+        ({"sentences": "x.txt"}, "sentences needs speech=synthesis"),
+        ({"hours": 1.0}, "hours needs speech=synthesis"),
+        ({"augmented_share": 1.5}, r"augmented_share is 1.5; expected 0 to 1"),
+        ({"speech": "synthesis"}, r"hours is 0.0 and clips 0; .* one of them above 0"),
+        ({"speech": "synthesis", "hours": 1.0, "clips": 3}, r"hours is 1.0 and clips 3"),
     ],
 )
 def test_config_checks_itself(arguments, message):
