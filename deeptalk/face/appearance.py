@@ -25,7 +25,7 @@ BLUSH_METRES = ((0.018, -0.034, 0.016), (-0.031, -0.038, 0.011))
 """Warm places of the face: cheek and tip of the nose, outward and up from the eye's centre, and their radius."""
 LASHES_METRES = (0.0014, 0.0024)
 """The rim of a lid is dark up to the first height over the eye's ball, and skin from the second on."""
-UPPER_LASHES, LOWER_LASHES, CORNERS_METRES = 0.9, 0.3, -0.0015
+UPPER_LASHES, LOWER_LASHES, CORNERS_METRES = 0.9, 0.1, -0.0015
 """How dark the rims are above and below the corners of the eye, whose height is from the eye's centre."""
 LONG_METRES, ROUNDING = 0.0085, 0.5
 """Skin with longer edges (skull, neck) is refined and rounded: a middle moves half of what takes it to the plane of

@@ -6,15 +6,13 @@ import numpy as np
 import scipy.sparse
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial.transform import Rotation
 
 from deeptalk.face import Rig, weld_map
+from deeptalk.face.head_pose import head_pivot, rotation_matrices
 from deeptalk.face.appearance import SUBDIVISIONS, DrawingMesh, drawing_mesh
 
 CHUNK_FRAMES = 16
 """Frames deformed in one go: large enough for the matrix product, small enough for the cache."""
-PIVOT_METRES = (0.143, 0.042)
-"""How far below the top and behind the middle of the head it turns: where the skull sits on the neck."""
 GENERATIONS = SUBDIVISIONS + 2
 """Most steps from a drawn vertex back to the rig's own: the neck, then each refinement, and its bulge."""
 NECK_SPAN_METRES = (0.115, 0.06)
@@ -33,8 +31,7 @@ class DrawnHead:
         self._own_faces = np.asarray(rig.faces)
         self._normals = _normal_sums(self._own_faces, rig.neutral)
         self.rest: Float[np.ndarray, "drawn 3"] = self._refine @ rig.neutral + self._bulge
-        middle, top = (self.rest.min(axis=0) + self.rest.max(axis=0)) / 2, self.rest[:, 1].max()
-        self._pivot = np.array([middle[0], top - PIVOT_METRES[0], middle[2] - PIVOT_METRES[1]], np.float32)
+        self._pivot = head_pivot(rig).astype(np.float32)
         low, high = NECK_SPAN_METRES
         share = np.clip((self.rest[:, 1] - (self._pivot[1] - low)) / (low - high), 0, 1)
         self._turn_share = (share * share * (3 - 2 * share)).astype(np.float32)
@@ -72,7 +69,7 @@ class DrawnHead:
         normals = self._refine @ _unit(self._normals @ doubled_area)
         positions = self._refine @ vertices + self._bulge
         if rotation_radians is not None and np.any(rotation_radians):
-            turn = Rotation.from_euler("YXZ", rotation_radians).as_matrix().astype(np.float32)
+            turn = rotation_matrices(rotation_radians).astype(np.float32)
             share = self._turn_share[:, None]
             positions += share * ((positions - self._pivot) @ turn.T + self._pivot - positions)
             normals += share * (normals @ turn.T - normals)
