@@ -2,7 +2,19 @@
 
 from deeptalk.corpus.performer.affect import AffectCode, draw_affect
 from deeptalk.corpus.performer.event import Phone, SpeechEvent
+from deeptalk.corpus.performer.parameters import VARIANTS, Parameters
 from deeptalk.corpus.performer.performance import Performance
-from deeptalk.corpus.performer.performer import Given, Performer
+from deeptalk.corpus.performer.performer import Acting, Given, Performer
 
-__all__ = ["AffectCode", "Given", "Performance", "Performer", "Phone", "SpeechEvent", "draw_affect"]
+__all__ = [
+    "VARIANTS",
+    "Acting",
+    "AffectCode",
+    "Given",
+    "Parameters",
+    "Performance",
+    "Performer",
+    "Phone",
+    "SpeechEvent",
+    "draw_affect",
+]

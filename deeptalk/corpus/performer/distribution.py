@@ -4,14 +4,16 @@ P(e | a) = CONFUSION[class of a, e]; intensity i = 0 for neutral, else Beta with
 concentration 14; P(r | e, i) linear in i. All three depend on the speech through its affect code only.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from deeptalk.corpus.performer.affect import AffectCode
 from deeptalk.corpus.performer.readings import READINGS, Reading, reading_probabilities, readings_of
 from deeptalk.emotions import EMOTIONS
+from deeptalk.errors import UserError
 
 CONFUSION = np.array(
     [  # neutral calm  happy   sad  angry fearful disgusted surprised
@@ -30,8 +32,6 @@ CONFUSION = np.array(
 The shape follows the confusions of listeners in Banse and Scherer 1996 (table 4), the numbers are ours.
 """
 
-LEAST_MEAN_INTENSITY, INTENSITY_PER_STRENGTH = 0.25, 0.60
-INTENSITY_CONCENTRATION = 14.0
 NEUTRAL = EMOTIONS.index("neutral")
 
 
@@ -44,50 +44,75 @@ class Choice:
     reading: Reading
 
 
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Tables of p(emotion, intensity, reading | affect).
+
+    Raises UserError where the probabilities of a row of `confusion`, or of the readings of an emotion, do not sum to 1.
+    """
+
+    confusion: np.ndarray = field(default_factory=lambda: CONFUSION)
+    """P(acted emotion | audible class), (class, emotion)."""
+    least_mean_intensity: float = 0.25
+    """Mean intensity at strength 0."""
+    intensity_per_strength: float = 0.60
+    intensity_concentration: float = 14.0
+    """Of the Beta distribution of the intensity; infinite makes the intensity its mean."""
+    readings: tuple[Reading, ...] = READINGS
+
+    def __post_init__(self) -> None:
+        if np.shape(self.confusion) != (len(EMOTIONS), len(EMOTIONS)) or abs(self.confusion.sum(1) - 1).max() > 1e-9:
+            raise UserError("confusion must have 8 rows of 8 probabilities that sum to 1.")
+        for emotion, name in enumerate(EMOTIONS):
+            for end in ("weak", "strong"):
+                total = sum(getattr(reading, end) for reading in readings_of(emotion, self.readings))
+                if abs(total - 1.0) > 1e-9:
+                    raise UserError(
+                        f"Readings of {name!r} have probabilities that sum to {total:g} at {end}; expected 1."
+                    )
+
+    def mean_intensity(self, emotion: int, strength: float) -> float:
+        """E[i | a, e]."""
+        return 0.0 if emotion == NEUTRAL else self.least_mean_intensity + self.intensity_per_strength * strength
+
+    def draw_choice(self, affect: AffectCode, generator: np.random.Generator) -> Choice:
+        """Draw emotion, intensity and reading given the audible affect."""
+        emotion = draw_class(self.confusion[affect.sound_class], generator)
+        intensity = self.mean_intensity(emotion, affect.strength)
+        if emotion != NEUTRAL and math.isfinite(self.intensity_concentration):
+            sum_of_shapes = self.intensity_concentration
+            intensity = generator.beta(sum_of_shapes * intensity, sum_of_shapes * (1.0 - intensity))
+        return Choice(emotion, intensity, self.draw_reading(emotion, intensity, generator))
+
+    def draw_reading(self, emotion: int, intensity: float, generator: np.random.Generator) -> Reading:
+        """Draw a reading of an emotion acted at an intensity."""
+        own = readings_of(emotion, self.readings)
+        return own[draw_class(reading_probabilities(own, intensity), generator)]
+
+    def joint_probabilities(self, affect: AffectCode) -> dict[tuple[str, str], float]:
+        """P(e, r | a) by (emotion, reading), exact.
+
+        The intensity is integrated out: P(r | e, i) is linear in i, so its mean intensity is enough.
+        """
+        joint: dict[tuple[str, str], float] = {}
+        for emotion, probability in enumerate(self.confusion[affect.sound_class]):
+            own = readings_of(emotion, self.readings)
+            shares = reading_probabilities(own, self.mean_intensity(emotion, affect.strength))
+            joint.update({(EMOTIONS[emotion], reading.name): float(probability * p) for reading, p in zip(own, shares)})
+        return joint
+
+    def conditional_entropy(self, affect: AffectCode) -> float:
+        """H(e, r | a) in nats for one audible affect, exact."""
+        return entropy(list(self.joint_probabilities(affect).values()))
+
+    def reading_entropy(self, emotion: int, intensity: float) -> float:
+        """H(r | e, i) in nats: how much is open when emotion and intensity are told."""
+        return entropy(reading_probabilities(readings_of(emotion, self.readings), intensity).tolist())
+
+
 def draw_class(probabilities: np.ndarray, generator: np.random.Generator) -> int:
     """Index drawn with the given probabilities (sum 1), one uniform number each."""
     return int(np.searchsorted(np.cumsum(probabilities)[:-1], generator.random(), side="right"))
-
-
-def mean_intensity(emotion: int, strength: float) -> float:
-    """E[i | a, e]."""
-    return 0.0 if emotion == NEUTRAL else LEAST_MEAN_INTENSITY + INTENSITY_PER_STRENGTH * strength
-
-
-def draw_choice(affect: AffectCode, generator: np.random.Generator, readings: tuple[Reading, ...] = READINGS) -> Choice:
-    """Draw emotion, intensity and reading given the audible affect."""
-    emotion = draw_class(CONFUSION[affect.sound_class], generator)
-    mean = mean_intensity(emotion, affect.strength)
-    intensity = 0.0
-    if emotion != NEUTRAL:
-        intensity = generator.beta(INTENSITY_CONCENTRATION * mean, INTENSITY_CONCENTRATION * (1.0 - mean))
-    return Choice(emotion, intensity, draw_reading(emotion, intensity, generator, readings))
-
-
-def draw_reading(
-    emotion: int, intensity: float, generator: np.random.Generator, readings: tuple[Reading, ...] = READINGS
-) -> Reading:
-    """Draw a reading of an emotion acted at an intensity."""
-    own = readings_of(emotion, readings)
-    return own[draw_class(reading_probabilities(own, intensity), generator)]
-
-
-def joint_probabilities(affect: AffectCode, readings: tuple[Reading, ...] = READINGS) -> dict[tuple[str, str], float]:
-    """P(e, r | a) by (emotion, reading), exact.
-
-    The intensity is integrated out: P(r | e, i) is linear in i, so its mean intensity is enough.
-    """
-    joint: dict[tuple[str, str], float] = {}
-    for emotion, probability in enumerate(CONFUSION[affect.sound_class]):
-        own = readings_of(emotion, readings)
-        shares = reading_probabilities(own, mean_intensity(emotion, affect.strength))
-        joint.update({(EMOTIONS[emotion], reading.name): float(probability * p) for reading, p in zip(own, shares)})
-    return joint
-
-
-def conditional_entropy(affect: AffectCode, readings: tuple[Reading, ...] = READINGS) -> float:
-    """H(e, r | a) in nats for one audible affect, exact."""
-    return entropy(list(joint_probabilities(affect, readings).values()))
 
 
 def entropy(probabilities: Sequence[float]) -> float:

@@ -4,42 +4,47 @@ Ekman, Friesen and Hager 2002, "Facial Action Coding System"; which channel is w
 of its blend shape locations. Gains bring a unit at 1 to a strong, still natural pose of the built-in head.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from deeptalk.corpus.performer.visemes import channel_indices
 from deeptalk.face import CHANNELS
 
 ACTION_UNITS: dict[str, dict[str, float]] = {
-    "AU1": dict(browInnerUp=0.85),  # inner brow raiser
-    "AU2": dict(browOuterUp=0.85),  # outer brow raiser
-    "AU4": dict(browDown=0.90),  # brow lowerer
-    "AU5": dict(eyeWide=0.85),  # upper lid raiser
-    "AU6": dict(cheekSquint=0.85, eyeSquint=0.20),  # cheek raiser
-    "AU7": dict(eyeSquint=0.85),  # lid tightener
-    "AU9": dict(noseSneer=0.85, browDown=0.10),  # nose wrinkler
-    "AU10": dict(mouthUpperUp=0.70, noseSneer=0.15),  # upper lip raiser
-    "AU12": dict(mouthSmile=0.75),  # lip corner puller; creases the head's cheek above 0.8
+    "AU1": dict(browInnerUp=1.00),  # inner brow raiser
+    "AU2": dict(browOuterUp=1.00),  # outer brow raiser
+    "AU4": dict(browDown=1.00),  # brow lowerer
+    "AU5": dict(eyeWide=0.95),  # upper lid raiser
+    "AU6": dict(cheekSquint=0.95, eyeSquint=0.15),  # cheek raiser
+    "AU7": dict(eyeSquint=0.95),  # lid tightener
+    "AU9": dict(noseSneer=1.00, browDown=0.20),  # nose wrinkler
+    "AU10": dict(mouthUpperUp=0.80, noseSneer=0.20),  # upper lip raiser
+    "AU12": dict(mouthSmile=1.00),  # lip corner puller; creases the head's cheek above 0.8
     "AU14": dict(mouthDimple=0.80),  # dimpler
-    "AU15": dict(mouthFrown=0.80),  # lip corner depressor
-    "AU16": dict(mouthLowerDown=0.50),  # lower lip depressor
-    "AU17": dict(mouthShrugLower=0.55),  # chin raiser
-    "AU20": dict(mouthStretch=0.80),  # lip stretcher
-    "AU24": dict(mouthPress=0.75, mouthRollLower=0.10, mouthRollUpper=0.10),  # lip presser
-    "AU26": dict(jawOpen=0.28),  # jaw drop
+    "AU15": dict(mouthFrown=1.00),  # lip corner depressor
+    "AU16": dict(mouthLowerDown=0.70),  # lower lip depressor
+    "AU17": dict(mouthShrugLower=0.70),  # chin raiser
+    "AU20": dict(mouthStretch=1.00),  # lip stretcher
+    "AU22": dict(mouthFunnel=0.50, mouthPucker=0.25),  # lip funneler
+    "AU24": dict(mouthPress=0.85, mouthRollLower=0.15, mouthRollUpper=0.15),  # lip presser
+    "AU26": dict(jawOpen=0.40),  # jaw drop
     "AU29": dict(jawForward=0.50),  # jaw thrust
-    "AU34": dict(cheekPuff=0.50),  # puff
+    "AU43": dict(eyeBlink=0.50),  # eyes half closed
+    "AU61": dict(eyeLookOutLeft=0.80, eyeLookInRight=0.80),  # eyes turned aside
+    "AU64": dict(eyeLookDown=0.80),  # eyes down
 }
 
-UPPER_FACE: tuple[str, ...] = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9")
-"""Units of brows, eyes, cheeks and nose; the others act on the mouth."""
+UPPER_FACE: tuple[str, ...] = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU43", "AU61", "AU64")
+"""Units of brows, lids, gaze, cheeks and nose; the others act on the mouth."""
 
 UNITS: tuple[str, ...] = tuple(ACTION_UNITS)
 
 
-def unit_matrix() -> np.ndarray:
+def unit_matrix(action_units: Mapping[str, Mapping[str, float]]) -> np.ndarray:
     """(unit, channel): what each unit of `UNITS` adds to the channels at 1."""
     matrix = np.zeros((len(UNITS), len(CHANNELS)))
-    for row, channels in zip(matrix, ACTION_UNITS.values()):
-        for name, gain in channels.items():
+    for row, unit in zip(matrix, UNITS):
+        for name, gain in action_units[unit].items():
             row[list(channel_indices(name))] = gain
     return matrix

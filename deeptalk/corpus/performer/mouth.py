@@ -2,8 +2,14 @@
 
 "Modeling coarticulation in synthetic visual speech", section 3: every phone has a target for every channel and a
 dominance that falls off exponentially with the distance in time; a channel is the mean of all targets weighted by
-dominance. Time constants are absolute, so that fast speech blends its targets and moves less: the reduction with rate
-is a consequence, not a rule.
+dominance. Time constants are absolute, so fast speech blends its targets. On top of that, vowels open less
+
+- the shorter they are: undershoot that decays exponentially with duration, Lindblom 1963 ("Spectrographic study of
+  vowel reduction", J. Acoust. Soc. Am. 35, equation 4), found in the lips and the jaw by Gay 1978 and Flege 1988;
+- without stress: de Jong 1995, "The supraglottal articulation of prominence in English", J. Acoust. Soc. Am. 97;
+- when soft: Schulman 1989, "Articulatory dynamics of loud and normal speech", J. Acoust. Soc. Am. 85.
+
+The sizes are ours.
 """
 
 from collections.abc import Sequence
@@ -18,23 +24,45 @@ from deeptalk.corpus.performer.visemes import (
     LIP_WEIGHT,
     ROUNDING_CHANNELS,
     TARGETS,
+    TONGUE_WEIGHT,
     channel_indices,
 )
 from deeptalk.face import CHANNELS
 
 CONTROL_RATE = 100
 """Hertz of the curves from which the frames are taken; control point i lies at i / 100 s."""
-JAW_SECONDS, LIP_SECONDS = 0.034, 0.026
-"""Time constants of the dominance beyond the edges of a phone: the jaw is slower than the lips."""
-DIPHTHONG_PART = 0.55
-REFERENCE_LEVEL_DECIBELS = -26.0
-"""Level of a vowel at which the jaw opens as in the table."""
-JAW_OPENING_PER_DECIBEL = 0.022
-LEVEL_GAIN_RANGE = (0.65, 1.45)
 
-_JAW = [CHANNELS.index("jawOpen"), CHANNELS.index("tongueOut")]
-_OPENING = [CHANNELS.index("jawOpen"), *channel_indices("mouthLowerDown")]
+_JAW, _TONGUE = [CHANNELS.index("jawOpen")], [CHANNELS.index("tongueOut")]
+_OPENING = [*_JAW, *channel_indices("mouthLowerDown")]
 _ROUNDING = [index for name in ROUNDING_CHANNELS for index in channel_indices(name)]
+
+
+@dataclass(frozen=True)
+class MouthParameters:
+    """Constants of the articulation."""
+
+    jaw_seconds: float = 0.034
+    """Time constant of the dominance of jaw and tongue beyond the edges of a phone."""
+    lip_seconds: float = 0.026
+    """The same of the lips, which are faster."""
+    diphthong_part: float = 0.55
+    """Share of a diphthong that its first vowel takes."""
+    reference_level_decibels: float = -26.0
+    """Level of a vowel, relative to full scale, at which the jaw opens as in the table."""
+    opening_per_decibel: float = 0.022
+    """How much wider it opens for each decibel more."""
+    level_gain_range: tuple[float, float] = (0.65, 1.45)
+    """Least and greatest effect of the level."""
+    undershoot: float = 0.8
+    """Share of the opening that a vowel of no length would lose."""
+    undershoot_seconds: float = 0.06
+    """Length over which that loss falls by e."""
+    full_vowel_seconds: float = 0.10
+    """Length of the vowel that opens as in the table."""
+    stress_gains: tuple[float, float, float] = (0.88, 1.08, 1.0)
+    """Opening of vowels without stress, of primary and of secondary stress."""
+    rest_seconds: float = 0.16
+    """Time from the last sound before a pause to the mouth at rest, and from there to the next sound."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +70,7 @@ class MouthCurves:
     """What the mouth does for a piece of speech, on the 100 Hz control points."""
 
     pose: np.ndarray
-    """(control, channel) articulation without contacts."""
+    """(control, channel) articulation without contacts; zero at rest."""
     rounding: np.ndarray
     """(control,) 0..1, how rounded the lips are."""
     speaking: np.ndarray
@@ -56,30 +84,28 @@ def control_points(event: SpeechEvent) -> np.ndarray:
     return np.arange(int(np.ceil(event.seconds * CONTROL_RATE)) + 4) / CONTROL_RATE
 
 
-def mouth_curves(event: SpeechEvent) -> MouthCurves:
+def mouth_curves(event: SpeechEvent, parameters: MouthParameters) -> MouthCurves:
     """Articulate the phones of a clip."""
     times = control_points(event)
     loudness = loudness_decibels(event.samples, len(times))
-    parts = split_diphthongs(event.phones)
+    parts = split_diphthongs(event.phones, parameters.diphthong_part)
     targets = np.stack([TARGETS[part.symbol] for part in parts])
-    pose = _blend(parts, targets, np.array([LIP_WEIGHT[part.symbol] for part in parts]), times, LIP_SECONDS)
-    jaw_weights = np.array([JAW_WEIGHT[part.symbol] for part in parts])
-    pose[:, _JAW] = _blend(parts, targets[:, _JAW], jaw_weights, times, JAW_SECONDS)
-    pose[:, _OPENING] *= level_gain(event.phones, loudness, times)[:, None]
-    speaking = np.zeros(len(times))
-    for phone in event.phones:
-        if phone.symbol != SILENCE:
-            speaking = np.maximum(speaking, plateau(times, phone.start_seconds, phone.end_seconds, ramp_seconds=0.12))
+    pose = _blend(parts, targets, LIP_WEIGHT, times, parameters.lip_seconds)
+    for columns, weights in ((_JAW, JAW_WEIGHT), (_TONGUE, TONGUE_WEIGHT)):
+        pose[:, columns] = _blend(parts, targets[:, columns], weights, times, parameters.jaw_seconds)
+    pose[:, _OPENING] *= opening_gain(event.phones, loudness, times, parameters)[:, None]
+    rest = rest_curve(event.phones, times, parameters.rest_seconds)
+    pose *= 1.0 - rest[:, None]
     rounding = np.clip(pose[:, _ROUNDING].sum(1) / 0.9, 0.0, 1.0)
-    return MouthCurves(pose=pose, rounding=rounding, speaking=speaking, loudness=loudness)
+    return MouthCurves(pose=pose, rounding=rounding, speaking=1.0 - rest, loudness=loudness)
 
 
-def split_diphthongs(phones: Sequence[Phone]) -> list[Phone]:
-    """Phones with every diphthong as two monophthongs."""
+def split_diphthongs(phones: Sequence[Phone], first_part: float) -> list[Phone]:
+    """Phones with every diphthong as two monophthongs, the first of which takes `first_part` of the time."""
     parts: list[Phone] = []
     for phone in phones:
         if phone.symbol in DIPHTHONG_ENDS:
-            turn = phone.start_seconds + DIPHTHONG_PART * (phone.end_seconds - phone.start_seconds)
+            turn = phone.start_seconds + first_part * (phone.end_seconds - phone.start_seconds)
             parts.append(Phone(phone.symbol, phone.start_seconds, turn, phone.stress))
             parts.append(Phone(DIPHTHONG_ENDS[phone.symbol], turn, phone.end_seconds, phone.stress))
         else:
@@ -88,19 +114,38 @@ def split_diphthongs(phones: Sequence[Phone]) -> list[Phone]:
 
 
 def _blend(
-    parts: Sequence[Phone], targets: np.ndarray, weights: np.ndarray, times: np.ndarray, seconds: float
+    parts: Sequence[Phone], targets: np.ndarray, weights: dict[str, float], times: np.ndarray, seconds: float
 ) -> np.ndarray:
     """Mean (control, channel) of the targets (part, channel), weighted by dominance.
 
-    Dominance is 1 at the middle of a part, e^-1 at a distance of a third of its length plus `seconds`.
+    Dominance is the phone's weight at the middle of a part, and falls by e at a distance of a third of its length plus
+    `seconds`.
     """
     middles = np.array([part.middle_seconds for part in parts])
     lengths = np.array([part.end_seconds - part.start_seconds for part in parts])
     spread = seconds + np.minimum(lengths, 0.5) / 3.0
-    dominance = np.exp(-((np.abs(times[:, None] - middles) / spread) ** 1.5)) * weights + 1e-9 * (
-        1.0 / (0.01 + np.abs(times[:, None] - middles))
-    )
+    distance = np.abs(times[:, None] - middles)
+    dominance = np.exp(-((distance / spread) ** 1.5)) * np.array([weights[part.symbol] for part in parts])
+    dominance += 1e-9 / (0.01 + distance)  # in long silences, where all have vanished, the nearest decides
     return (dominance @ targets) / dominance.sum(1, keepdims=True)
+
+
+def rest_curve(phones: Sequence[Phone], times: np.ndarray, seconds: float) -> np.ndarray:
+    """How far the mouth rests (control,): 1 in the middle of long silences, 0 in speech, along half cosines."""
+    rest = np.zeros(len(times))
+    start: float | None = None
+    for index, phone in enumerate(phones):
+        if phone.symbol != SILENCE:
+            start = None
+            continue
+        if start is None:
+            start = phone.start_seconds if index else -np.inf
+        if index + 1 < len(phones) and phones[index + 1].symbol == SILENCE:
+            continue
+        end = phone.end_seconds if index + 1 < len(phones) else np.inf
+        share = np.clip(np.minimum(times - start, end - times) / seconds, 0.0, 1.0)
+        rest = np.maximum(rest, 0.5 - 0.5 * np.cos(np.pi * share))
+    return rest
 
 
 def loudness_decibels(samples: np.ndarray, control_count: int) -> np.ndarray:
@@ -114,15 +159,26 @@ def loudness_decibels(samples: np.ndarray, control_count: int) -> np.ndarray:
     return 10.0 * np.log10(smooth + 1e-7)
 
 
-def level_gain(phones: Sequence[Phone], loudness: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Factor (control,) on the opening: each vowel by its own level, other sounds between their vowels'."""
+def opening_gain(
+    phones: Sequence[Phone], loudness: np.ndarray, times: np.ndarray, parameters: MouthParameters
+) -> np.ndarray:
+    """Factor (control,) on the opening: each vowel by its level, length and stress, others between their vowels'."""
     vowels = [phone for phone in phones if phone.symbol in VOWELS]
     if not vowels:
         return np.ones(len(times))
-    middles = np.array([vowel.middle_seconds for vowel in vowels])
     levels = np.array([loudness[vowel_slice(vowel)].mean() for vowel in vowels])
-    gains = np.clip(1.0 + JAW_OPENING_PER_DECIBEL * (levels - REFERENCE_LEVEL_DECIBELS), *LEVEL_GAIN_RANGE)
-    return np.interp(times, middles, gains)
+    louder = parameters.opening_per_decibel * (levels - parameters.reference_level_decibels)
+    gains = np.clip(1.0 + louder, *parameters.level_gain_range)
+    gains *= undershoot_gain(np.array([vowel.end_seconds - vowel.start_seconds for vowel in vowels]), parameters)
+    gains *= np.array(parameters.stress_gains)[[vowel.stress for vowel in vowels]]
+    return np.interp(times, [vowel.middle_seconds for vowel in vowels], gains)
+
+
+def undershoot_gain(seconds: np.ndarray, parameters: MouthParameters) -> np.ndarray:
+    """Factor on the opening of vowels of these lengths; 1 at `full_vowel_seconds`."""
+    lengths = np.append(seconds, parameters.full_vowel_seconds)
+    reached = 1.0 - parameters.undershoot * np.exp(-lengths / parameters.undershoot_seconds)
+    return reached[:-1] / reached[-1]
 
 
 def vowel_slice(phone: Phone) -> slice:

@@ -27,6 +27,8 @@ class Reading:
     """Action units at full intensity."""
     one_sided: float = 0.0
     """0..1, how much stronger one side of the face is, whichever the actor's style favours."""
+    pace: float = 1.0
+    """How many times as fast as others it rises and falls: a startle is sudden, sadness slow."""
 
     def unit_vector(self) -> np.ndarray:
         """Units (unit,) in the order of `facs.UNITS`."""
@@ -34,26 +36,49 @@ class Reading:
 
 
 READINGS: tuple[Reading, ...] = (
-    Reading("at_rest", "neutral", 0.65, 0.65, dict(AU7=0.05)),
-    Reading("attentive", "neutral", 0.35, 0.35, dict(AU1=0.35, AU2=0.40, AU5=0.22)),
-    Reading("soft_smile", "calm", 0.80, 0.90, dict(AU12=0.50, AU6=0.40)),
-    Reading("heavy_lids", "calm", 0.20, 0.10, dict(AU7=0.60, AU1=0.20, AU14=0.20)),
-    Reading("warm_smile", "happy", 0.60, 0.15, dict(AU6=0.55, AU12=0.65, AU14=0.35, AU24=0.30)),
-    Reading("bright_grin", "happy", 0.25, 0.50, dict(AU6=1.00, AU12=1.00, AU10=0.50, AU16=0.50, AU26=0.35)),
-    Reading("laughing_brows", "happy", 0.15, 0.35, dict(AU1=0.85, AU2=0.95, AU5=0.35, AU12=0.90, AU26=0.55)),
-    Reading("grief", "sad", 0.25, 0.45, dict(AU1=1.00, AU4=0.55, AU15=0.95, AU17=0.60)),
-    Reading("downcast", "sad", 0.45, 0.25, dict(AU4=0.25, AU7=0.80, AU15=0.60, AU14=0.15)),
-    Reading("brave_smile", "sad", 0.30, 0.30, dict(AU1=0.95, AU12=0.40, AU17=0.55, AU24=0.45)),
-    Reading("glare", "angry", 0.45, 0.30, dict(AU4=1.00, AU5=0.85, AU24=0.45, AU29=0.30)),
-    Reading("snarl", "angry", 0.10, 0.60, dict(AU4=0.85, AU9=0.95, AU10=0.85, AU16=0.55, AU7=0.30)),
-    Reading("contained", "angry", 0.45, 0.10, dict(AU4=0.55, AU7=0.90, AU24=0.95, AU17=0.35)),
-    Reading("wide_eyed", "fearful", 0.45, 0.70, dict(AU1=1.00, AU2=0.75, AU4=0.35, AU5=1.00, AU20=0.45, AU26=0.35)),
-    Reading("shrinking", "fearful", 0.55, 0.30, dict(AU1=0.75, AU4=0.70, AU7=0.65, AU20=0.85, AU15=0.25)),
-    Reading("nose_wrinkle", "disgusted", 0.45, 0.60, dict(AU9=1.00, AU4=0.50, AU6=0.45, AU10=0.55, AU7=0.35)),
-    Reading("lip_curl", "disgusted", 0.55, 0.40, dict(AU10=0.85, AU15=0.65, AU17=0.50, AU7=0.30), one_sided=0.60),
-    Reading("open", "surprised", 0.30, 0.70, dict(AU1=0.95, AU2=1.00, AU5=1.00, AU26=1.00)),
-    Reading("delighted", "surprised", 0.30, 0.20, dict(AU1=0.80, AU2=0.85, AU5=0.60, AU12=0.75, AU6=0.35, AU26=0.30)),
-    Reading("doubtful", "surprised", 0.40, 0.10, dict(AU2=0.85, AU4=0.35, AU7=0.35, AU14=0.40), one_sided=0.80),
+    Reading("at_rest", "neutral", 0.60, 0.60, dict(AU7=0.05)),
+    Reading("attentive", "neutral", 0.25, 0.25, dict(AU1=0.30, AU2=0.35, AU5=0.20)),
+    Reading("composed", "neutral", 0.15, 0.15, dict(AU24=0.40, AU17=0.15, AU14=0.15)),
+    Reading("soft_smile", "calm", 0.55, 0.60, dict(AU12=0.48, AU6=0.30, AU43=0.25), pace=0.7),
+    Reading("heavy_lids", "calm", 0.25, 0.20, dict(AU7=0.55, AU12=0.18, AU14=0.25, AU43=0.50), pace=0.6),
+    Reading("gentle", "calm", 0.20, 0.20, dict(AU1=0.60, AU12=0.35, AU6=0.15, AU43=0.25), pace=0.7),
+    Reading("warm_smile", "happy", 0.55, 0.15, dict(AU6=0.80, AU12=0.95, AU14=0.25)),
+    Reading("bright_grin", "happy", 0.30, 0.45, dict(AU6=1.00, AU12=1.00, AU10=0.55, AU16=0.45, AU26=0.35)),
+    Reading("laughing_brows", "happy", 0.15, 0.40, dict(AU1=0.70, AU2=0.85, AU6=0.75, AU12=1.00, AU16=0.25, AU26=0.75)),
+    Reading("grief", "sad", 0.25, 0.40, dict(AU1=1.00, AU4=0.85, AU15=1.00, AU17=0.60, AU64=0.25), pace=0.7),
+    Reading(
+        "downcast", "sad", 0.50, 0.25, dict(AU1=0.45, AU7=0.55, AU15=0.75, AU14=0.10, AU43=0.45, AU64=0.70), pace=0.6
+    ),
+    Reading(
+        "tearful", "sad", 0.25, 0.35, dict(AU1=1.00, AU4=0.70, AU6=0.60, AU15=0.60, AU20=0.55, AU16=0.25), pace=0.8
+    ),
+    Reading("glare", "angry", 0.40, 0.25, dict(AU4=1.00, AU5=0.75, AU7=0.35, AU24=0.65, AU29=0.30), pace=1.3),
+    Reading(
+        "snarl", "angry", 0.15, 0.60, dict(AU4=1.00, AU7=0.55, AU9=0.50, AU10=0.70, AU16=0.85, AU26=0.15), pace=1.5
+    ),
+    Reading("contained", "angry", 0.45, 0.15, dict(AU4=0.85, AU7=0.95, AU24=1.00, AU17=0.50)),
+    Reading(
+        "wide_eyed", "fearful", 0.40, 0.50, dict(AU1=1.00, AU2=0.70, AU4=0.50, AU5=1.00, AU20=0.60, AU26=0.40), pace=1.6
+    ),
+    Reading("shrinking", "fearful", 0.40, 0.15, dict(AU1=1.00, AU4=0.80, AU5=0.55, AU20=0.60, AU24=0.35, AU61=0.45)),
+    Reading(
+        "terror", "fearful", 0.20, 0.35, dict(AU1=1.00, AU2=0.40, AU4=0.80, AU5=1.00, AU20=1.00, AU16=0.75), pace=1.8
+    ),
+    Reading("nose_wrinkle", "disgusted", 0.40, 0.45, dict(AU9=1.00, AU4=0.20, AU6=0.60, AU10=0.80, AU7=0.60)),
+    Reading(
+        "lip_curl", "disgusted", 0.40, 0.25, dict(AU10=1.00, AU9=0.45, AU15=0.45, AU17=0.45, AU7=0.40), one_sided=0.60
+    ),
+    Reading(
+        "revolted",
+        "disgusted",
+        0.20,
+        0.30,
+        dict(AU9=0.70, AU10=0.85, AU15=0.75, AU16=0.60, AU7=0.75, AU17=0.20, AU61=0.40),
+    ),
+    Reading("open", "surprised", 0.30, 0.55, dict(AU1=1.00, AU2=1.00, AU5=1.00, AU26=1.00), pace=2.0),
+    Reading("delighted", "surprised", 0.30, 0.20, dict(AU1=0.90, AU2=1.00, AU5=0.80, AU12=0.75, AU26=0.65), pace=1.6),
+    Reading("oh", "surprised", 0.25, 0.20, dict(AU1=0.85, AU2=0.95, AU5=0.60, AU22=0.90, AU26=0.45), pace=1.6),
+    Reading("incredulous", "surprised", 0.15, 0.05, dict(AU1=0.50, AU2=1.00, AU5=0.50, AU14=0.30), one_sided=0.70),
 )
 """The repertoire. Of each emotion, the probabilities sum to 1 at both ends."""
 

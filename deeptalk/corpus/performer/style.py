@@ -29,24 +29,6 @@ class Style:
         return asdict(self)
 
 
-LOG_GAIN_SPREAD = (0.13, 0.11, 0.10)
-"""Standard deviation of the log of upper_gain, lower_gain, articulation_gain."""
-EMPHASIS_RANGE = (0.08, 0.35)
-ASYMMETRY_SPREAD, LARGEST_ASYMMETRY = 0.07, 0.25
-
-
-def draw_style(generator: np.random.Generator) -> Style:
-    """Draw an actor."""
-    upper, lower, articulation = np.exp(generator.normal(0.0, LOG_GAIN_SPREAD))
-    return Style(
-        upper_gain=float(upper),
-        lower_gain=float(lower),
-        articulation_gain=float(articulation),
-        emphasis=float(generator.uniform(*EMPHASIS_RANGE)),
-        asymmetry=float(np.clip(generator.normal(0.0, ASYMMETRY_SPREAD), -LARGEST_ASYMMETRY, LARGEST_ASYMMETRY)),
-    )
-
-
 @dataclass(frozen=True)
 class Timing:
     """When and how evenly one performance acts."""
@@ -69,23 +51,50 @@ class Timing:
     """(2, 3) phases of a slow wander of the strength, upper and lower face."""
 
 
-TIMING_RANGES: dict[str, tuple[float, float]] = dict(
-    onset_seconds=(-0.20, 0.15),
-    rise_seconds=(0.20, 0.55),
-    offset_seconds=(-0.30, 0.15),
-    fall_seconds=(0.30, 0.80),
-    anticipation=(0.30, 0.60),
-    residue=(0.50, 0.85),
-    mouth_delay_seconds=(0.0, 0.10),
+@dataclass(frozen=True)
+class StyleParameters:
+    """Distributions of style and timing."""
+
+    log_gain_spread: tuple[float, float, float] = (0.13, 0.11, 0.10)
+    """Standard deviation of the log of upper_gain, lower_gain, articulation_gain."""
+    emphasis_range: tuple[float, float] = (0.08, 0.35)
+    asymmetry_spread: float = 0.07
+    largest_asymmetry: float = 0.25
+    onset_seconds: tuple[float, float] = (-0.20, 0.15)
+    """This and the following: least and greatest value of what `Timing` names so, drawn uniformly in this order."""
+    rise_seconds: tuple[float, float] = (0.20, 0.55)
+    offset_seconds: tuple[float, float] = (-0.30, 0.15)
+    fall_seconds: tuple[float, float] = (0.30, 0.80)
+    anticipation: tuple[float, float] = (0.30, 0.60)
+    residue: tuple[float, float] = (0.50, 0.85)
+    mouth_delay_seconds: tuple[float, float] = (0.0, 0.10)
+    log_unit_gain_spread: float = 0.10
+    """Standard deviation of the log of the gain of each action unit."""
+    largest_wander_phase: float = 2.0 * np.pi
+    """Phases of the wander are uniform from 0 to this; 0 makes all performances wander alike."""
+
+    def draw_style(self, generator: np.random.Generator) -> Style:
+        """Draw an actor."""
+        upper, lower, articulation = np.exp(generator.normal(0.0, self.log_gain_spread))
+        lean = generator.normal(0.0, self.asymmetry_spread)
+        return Style(
+            upper_gain=float(upper),
+            lower_gain=float(lower),
+            articulation_gain=float(articulation),
+            emphasis=float(generator.uniform(*self.emphasis_range)),
+            asymmetry=float(np.clip(lean, -self.largest_asymmetry, self.largest_asymmetry)),
+        )
+
+    def draw_timing(self, generator: np.random.Generator, unit_count: int) -> Timing:
+        """Draw the timing of one performance."""
+        return Timing(
+            **{name: float(generator.uniform(*getattr(self, name))) for name in TIMING_NAMES},
+            unit_gains=np.exp(generator.normal(0.0, self.log_unit_gain_spread, unit_count)),
+            wander_phase=generator.uniform(0.0, self.largest_wander_phase, (2, 3)),
+        )
+
+
+TIMING_NAMES = (
+    *("onset_seconds", "rise_seconds", "offset_seconds", "fall_seconds"),
+    *("anticipation", "residue", "mouth_delay_seconds"),
 )
-"""Least and greatest value of each, drawn uniformly in this order."""
-LOG_UNIT_GAIN_SPREAD = 0.10
-
-
-def draw_timing(generator: np.random.Generator, unit_count: int) -> Timing:
-    """Draw the timing of one performance."""
-    return Timing(
-        **{name: float(generator.uniform(*limits)) for name, limits in TIMING_RANGES.items()},
-        unit_gains=np.exp(generator.normal(0.0, LOG_UNIT_GAIN_SPREAD, unit_count)),
-        wander_phase=generator.uniform(0.0, 2.0 * np.pi, (2, 3)),
-    )

@@ -29,13 +29,13 @@ MOUTH_TARGETS: dict[str, dict[str, float]] = {
     # lips
     "P": dict(jawOpen=0.07, mouthRollLower=0.10, mouthRollUpper=0.10, mouthPress=0.22),
     "M": dict(jawOpen=0.08, mouthRollLower=0.08, mouthRollUpper=0.08, mouthPress=0.12),
-    "F": dict(jawOpen=0.08, mouthRollLower=0.42, mouthUpperUp=0.20, mouthShrugLower=0.10),
+    "F": dict(jawOpen=0.07, mouthRollLower=0.85, mouthUpperUp=0.32),
     # tongue
-    "TH": dict(jawOpen=0.13, mouthLowerDown=0.18, mouthUpperUp=0.08, tongueOut=0.22),
-    "T": dict(jawOpen=0.09, mouthLowerDown=0.16, mouthStretch=0.10, mouthUpperUp=0.06),
+    "TH": dict(jawOpen=0.13, mouthLowerDown=0.18, mouthUpperUp=0.10, tongueOut=0.52),
+    "T": dict(jawOpen=0.09, mouthLowerDown=0.16, mouthStretch=0.10, mouthUpperUp=0.06, tongueOut=0.20),
     "S": dict(jawOpen=0.06, mouthLowerDown=0.22, mouthStretch=0.20, mouthUpperUp=0.10),
-    "L": dict(jawOpen=0.16, mouthLowerDown=0.16, mouthUpperUp=0.06, tongueOut=0.04),
-    "N": dict(jawOpen=0.10, mouthLowerDown=0.14, mouthStretch=0.08, mouthUpperUp=0.05),
+    "L": dict(jawOpen=0.16, mouthLowerDown=0.16, mouthUpperUp=0.06, tongueOut=0.32),
+    "N": dict(jawOpen=0.10, mouthLowerDown=0.14, mouthStretch=0.08, mouthUpperUp=0.05, tongueOut=0.20),
     "K": dict(jawOpen=0.14, mouthLowerDown=0.12, mouthUpperUp=0.05),
     "Y": dict(jawOpen=0.09, mouthLowerDown=0.18, mouthStretch=0.24, mouthUpperUp=0.08),
     "HH": dict(jawOpen=0.16, mouthLowerDown=0.10),
@@ -71,6 +71,12 @@ LIP_DOMINANCE: dict[str, float] = {
 }
 """How strongly a phone insists on its lips: rounding spreads to its neighbours, /k/ and /h/ take their neighbours'."""
 
+TONGUE_DOMINANCE: dict[str, float] = {
+    **{base: 0.5 for base in MOUTH_TARGETS},
+    **dict(TH=1.5, L=1.2, T=1.0, N=1.0, S=1.0, SH=1.0),
+}
+"""How strongly a phone insists on its tongue: sounds of the tip most of all."""
+
 ROUNDING_CHANNELS = ("mouthFunnel", "mouthPucker")
 
 
@@ -94,3 +100,4 @@ TARGETS: dict[str, np.ndarray] = {phone: pose(MOUTH_TARGETS[base]) for phone, ba
 """Target (channel,) of every phone; of a diphthong, its first part."""
 JAW_WEIGHT: dict[str, float] = {phone: JAW_DOMINANCE[base] for phone, base in _BASES.items()}
 LIP_WEIGHT: dict[str, float] = {phone: LIP_DOMINANCE[base] for phone, base in _BASES.items()}
+TONGUE_WEIGHT: dict[str, float] = {phone: TONGUE_DOMINANCE[base] for phone, base in _BASES.items()}
