@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from thvqvae.model import THVQVAE, Codes, Reconstruction, THVQVAEConfig
 from thvqvae.quantizer import EMAQuantizer, Quantized
+from thvqvae.single_level import MotionVAE, MotionVAEConfig, ProductVQVAE, ProductVQVAEConfig
 
 if TYPE_CHECKING:
     from thvqvae.training import THVQVAETraining, THVQVAETrainingConfig
@@ -16,6 +17,10 @@ __all__ = [
     "THVQVAE",
     "Codes",
     "EMAQuantizer",
+    "MotionVAE",
+    "MotionVAEConfig",
+    "ProductVQVAE",
+    "ProductVQVAEConfig",
     "Quantized",
     "Reconstruction",
     "THVQVAEConfig",

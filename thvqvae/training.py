@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from thvqvae.losses import MotionErrors, motion_errors, rms_report
 from thvqvae.model import THVQVAE, Reconstruction, THVQVAEConfig
 from thvqvae.quantizer import perplexity, usage
+from thvqvae.single_level import (
+    MotionVAE,
+    MotionVAEConfig,
+    ProductVQVAE,
+    ProductVQVAEConfig,
+    SingleLevelReconstruction,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,9 @@ class THVQVAETrainingConfig:
     motion_weight: float = 1.0
     """Weight of the mean squared error of standardised channels; 0 in the paper."""
     commitment_weight: float = 0.25
-    """Weight of both commitment losses."""
+    """Weight of each codebook's commitment loss."""
+    kl_weight: float = 1e-3
+    """Weight of a VAE's divergence from the prior, nats a frame; it is what sets a VAE's rate."""
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
@@ -41,9 +50,21 @@ class THVQVAETrainingConfig:
             raise ValueError("vertex_weight and motion_weight are both 0; one of them must ask for a reconstruction.")
 
 
-class THVQVAETraining(pl.LightningModule):
-    """Trains a TH-VQVAE on batches {"motion" (batch, frame, channel), "lengths" (batch)}.
+AnyReconstruction = Reconstruction | SingleLevelReconstruction
+AutoencoderConfig = THVQVAEConfig | ProductVQVAEConfig | MotionVAEConfig
 
+
+def build(config: AutoencoderConfig) -> THVQVAE | ProductVQVAE | MotionVAE:
+    """The autoencoder that a config is of."""
+    if isinstance(config, THVQVAEConfig):
+        return THVQVAE(config)
+    return ProductVQVAE(config) if isinstance(config, ProductVQVAEConfig) else MotionVAE(config)
+
+
+class THVQVAETraining(pl.LightningModule):
+    """Trains a TH-VQVAE or one of its single-level rivals.
+
+    Batches are {"motion" (batch, frame, channel), "lengths" (batch)}.
     Logs every term for training and validation (`val/loss`, `val/vertex_rms_mm`, ...) and the share and perplexity of
     the codes used in each epoch. Set `model.set_statistics` before training.
 
@@ -56,13 +77,13 @@ class THVQVAETraining(pl.LightningModule):
 
     vertices: nn.Module
 
-    def __init__(self, config: THVQVAEConfig, training: THVQVAETrainingConfig, vertices: nn.Module):
+    def __init__(self, config: AutoencoderConfig, training: THVQVAETrainingConfig, vertices: nn.Module):
         super().__init__()
-        self.model = THVQVAE(config)
+        self.model = build(config)
         self.training_config = training
         object.__setattr__(self, "vertices", vertices)  # not registered: it is no part of the state_dict
-        self._counts = {"train": _no_counts(config), "val": _no_counts(config)}
-        self._squares = torch.zeros(6)
+        self._counts: dict[str, dict[str, Tensor]] = {"train": {}, "val": {}}
+        self._squares = torch.zeros(7)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "THVQVAETraining":
         super()._apply(fn, recurse)
@@ -89,11 +110,11 @@ class THVQVAETraining(pl.LightningModule):
         report = {
             "loss": loss.detach(),
             **rms_report(errors),
-            "top_commitment": result.top.commitment_loss.detach(),
-            "bottom_commitment": result.bottom.commitment_loss.detach(),
-            "top_revived": result.top.revived.float(),
-            "bottom_revived": result.bottom.revived.float(),
+            **{f"{name}_commitment": level.commitment_loss.detach() for name, level in result.levels.items()},
+            **{f"{name}_revived": level.revived.float() for name, level in result.levels.items()},
         }
+        if result.kl is not None:
+            report["kl"] = result.kl.detach()
         self.log_dict({f"train/{name}": value for name, value in report.items()}, batch_size=len(batch["motion"]))
         return loss
 
@@ -110,7 +131,8 @@ class THVQVAETraining(pl.LightningModule):
             errors.vertex * frames,
             errors.velocity * steps,
             errors.motion * frames,
-            (result.top.commitment_loss + result.bottom.commitment_loss) * frames,
+            _commitment(result) * frames,
+            _divergence(result) * frames,
             frames,
             steps,
         ]
@@ -118,46 +140,54 @@ class THVQVAETraining(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the root mean squares over all validation frames, the loss they make, and the use of the codes."""
-        vertex, velocity, motion, commitment, frames, steps = self._sum_over_processes(self._squares)
+        vertex, velocity, motion, commitment, kl, frames, steps = self._sum_over_processes(self._squares)
         self._squares = torch.zeros_like(self._squares)
         frames, steps = frames.clamp(min=1), steps.clamp(min=1)
         errors = MotionErrors(vertex / frames, velocity / steps, motion / frames)
-        report = {"loss": self._total(errors, commitment / frames), **rms_report(errors)}
+        report = {"loss": self._total(errors, commitment / frames, kl / frames), **rms_report(errors)}
+        if isinstance(self.model, MotionVAE):
+            report["kl"] = kl / frames
         self.log_dict({f"val/{name}": value for name, value in report.items()})
         self._counts["val"] = {name: self._sum_over_processes(c) for name, c in self._counts["val"].items()}
         self._log_codes("val")
 
-    def _reconstruct(self, batch: dict[str, Tensor], phase: str) -> tuple[Reconstruction, MotionErrors]:
+    def _reconstruct(self, batch: dict[str, Tensor], phase: str) -> tuple[AnyReconstruction, MotionErrors]:
         motion, lengths = batch["motion"], batch["lengths"]
         result = self.model(motion, lengths)
         mask = torch.arange(motion.shape[1], device=motion.device) < lengths[:, None]
         errors = motion_errors(result.motion, motion, self.vertices, self.model.motion_std, mask)
         counts = self._counts[phase]
-        counts["top"] = counts["top"].to(self.device) + result.top.counts
-        counts["bottom"] = counts["bottom"].to(self.device) + result.bottom.counts
+        for name, level in result.levels.items():
+            counts[name] = counts[name].to(self.device) + level.counts if name in counts else level.counts
         return result, errors
 
-    def _loss(self, errors: MotionErrors, result: Reconstruction) -> Tensor:
-        return self._total(errors, result.top.commitment_loss + result.bottom.commitment_loss)
+    def _loss(self, errors: MotionErrors, result: AnyReconstruction) -> Tensor:
+        return self._total(errors, _commitment(result), _divergence(result))
 
-    def _total(self, errors: MotionErrors, commitment: Tensor) -> Tensor:
+    def _total(self, errors: MotionErrors, commitment: Tensor, kl: Tensor) -> Tensor:
         training = self.training_config
         return (
             training.vertex_weight * errors.vertex
             + training.velocity_weight * errors.velocity
             + training.motion_weight * errors.motion
             + training.commitment_weight * commitment
+            + training.kl_weight * kl
         )
 
     def _log_codes(self, phase: str) -> None:
         for level, counts in self._counts[phase].items():
             self.log(f"{phase}/{level}_usage", usage(counts))
             self.log(f"{phase}/{level}_perplexity", perplexity(counts))
-        self._counts[phase] = _no_counts(self.model.config)
+        self._counts[phase] = {}
 
     def _sum_over_processes(self, tensor: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(tensor.to(self.device), reduce_op="sum")  # type: ignore[return-value]
 
 
-def _no_counts(config: THVQVAEConfig) -> dict[str, Tensor]:
-    return {"top": torch.zeros(config.top_codes), "bottom": torch.zeros(config.bottom_codes)}
+def _commitment(result: AnyReconstruction) -> Tensor:
+    losses = [level.commitment_loss for level in result.levels.values()]
+    return torch.stack(losses).sum() if losses else result.motion.new_zeros(())
+
+
+def _divergence(result: AnyReconstruction) -> Tensor:
+    return result.motion.new_zeros(()) if result.kl is None else result.kl
