@@ -148,14 +148,20 @@ def corpus_build(
     out: OutFolder,
     words: Words = None,
     config: Preset = "tiny",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes. Default: one for the vendored speech, else one for each core.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another corpus that is there.")] = False,
 ) -> None:
     """Build a performer corpus: speech whose possible performances, and how likely each is, are known.
 
-    Example: `deeptalk corpus build --out corpus/ --config tiny seed=3`
+    A build that was stopped goes on with the same command; the bytes do not depend on the number of processes.
+
+    Example: `deeptalk corpus build --out corpus/ --config base hours=2 seed=3`
     """
     from deeptalk.commands import build_corpus_folder
 
-    corpus = build_corpus_folder(out, config, words or [])
+    corpus = build_corpus_folder(out, config, words or [], workers, overwrite)
     console.print(f"{out}: {len(corpus.speech)} pieces of speech, {len(corpus.performances)} performances")
 
 

@@ -1,5 +1,6 @@
 """What the commands do: take files, benchmark and corpus, each from folders and words to files."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,18 +40,32 @@ SHORT_SECONDS = 30.0
 """Speech times takes that is performed too soon for a bar to be of use."""
 
 
-def build_corpus_folder(out: Path, preset: str, words: Sequence[str], progress: bool = True) -> Corpus:
+def build_corpus_folder(
+    out: Path,
+    preset: str,
+    words: Sequence[str],
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Corpus:
     """Build the corpus that a preset and words describe, or open it where the folder already holds just that one.
 
-    Raises UserError where the folder holds another corpus.
+    A build that was stopped goes on. `workers` None is one process for the vendored speech, which takes less time than
+    starting a second, and one for each core else. Raises UserError where the folder holds another corpus and is not to
+    be overwritten.
     """
     config = compose(CorpusConfig, [find_preset("corpus", preset)], words)
     if (out / "corpus.json").exists():
         corpus = Corpus.open(out)
-        if corpus.manifest.get("config") != asdict(config):
-            raise UserError(f"{out} holds a corpus built with another config; give another --out or delete it.")
-        return corpus
-    return build_corpus(out, config, progress=progress)
+        if corpus.manifest.get("config") == asdict(config):
+            return corpus
+        if not overwrite:
+            raise UserError(
+                f"{out} holds a corpus built with another config; give another --out, or --overwrite to replace it."
+            )
+    if workers is None:
+        workers = 1 if config.speech == "demo" else os.cpu_count() or 1
+    return build_corpus(out, config, workers=workers, overwrite=overwrite, progress=progress)
 
 
 def page_scene(title: str, takes: Sequence[Take], note: str = "") -> PageScene:
