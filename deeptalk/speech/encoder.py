@@ -15,7 +15,7 @@ from deeptalk.speech.frames import FRAME_RATE, frame_counts, length_mask
 from deeptalk.speech.waveform import Waveform
 
 # Part of every cache key: raise it when any encoder's output changes.
-VERSION = 1
+VERSION = 2
 
 
 class SpeechEncoder(nn.Module):

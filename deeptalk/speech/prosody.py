@@ -1,12 +1,13 @@
-"""Prosody: pitch, voicing, level and spectral tilt of every motion frame.
+"""Prosody: pitch, voicing, level, the balance of the spectrum and the roughness of the voice, for every motion frame.
 
 Why beside Whisper: its features carry emotion, but not from synthetic to real speech (a classifier trained on synthetic
-speech finds 13 % of RAVDESS's emotions with them, chance being 12.5 %; with six prosody statistics 32 %).
+speech finds 13 % of RAVDESS's emotions with them, chance being 12.5 %; with prosody far more: docs/transfer.md).
 Why never normalised per clip: how high and loud a clip is as a whole is most of its emotion (per clip: 16 to 21 %).
 """
 
 import functools
 import importlib.metadata
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,9 @@ from deeptalk.speech.waveform import Waveform
 if TYPE_CHECKING:
     from swift_f0 import SwiftF0
 
-CHANNELS = ("log_f0", "voicing", "level", "spectral_tilt")
-LOG_F0, VOICING, LEVEL, TILT = range(4)
-NORMALISED = (LOG_F0, LEVEL, TILT)
+CHANNELS = ("log_f0", "voicing", "level", "spectral_tilt", "low_band", "high_band", "irregularity")
+LOG_F0, VOICING, LEVEL, TILT, LOW_BAND, HIGH_BAND, IRREGULARITY = range(7)
+NORMALISED = (LOG_F0, LEVEL, TILT, LOW_BAND, HIGH_BAND, IRREGULARITY)
 
 LOWEST_F0_HZ, HIGHEST_F0_HZ = 55.0, 800.0
 VOICED = 0.5  # the detector's confidence is calibrated so
@@ -38,17 +39,25 @@ SPECTRUM_RATE = 100.0
 HOP_SAMPLES = 160
 WINDOW_SAMPLES = 640
 # The alpha ratio of eGeMAPS (Eyben et al. 2016): energy of 1 to 5 kHz over that of 50 Hz to 1 kHz.
-LOW_BAND_HZ, HIGH_BAND_HZ = (50.0, 1000.0), (1000.0, 5000.0)
+ALPHA_LOW_HZ, ALPHA_HIGH_HZ = (50.0, 1000.0), (1000.0, 5000.0)
+# The two ends of the spectrum, as shares of all of it: vocal effort empties the first and fills the second.
+LOW_BAND_HZ, HIGH_BAND_HZ = (50.0, 500.0), (4000.0, 8000.0)
+
+SEMITONES = 12.0 / math.log(2.0)
+LARGEST_JUMP_SEMITONES = 4.0  # the detector's octave errors are not the voice's
+LEAST_IRREGULARITY_SEMITONES = 0.02
 
 
 class ProsodyEncoder(SpeechEncoder):
-    """Four channels: log-F0, voicing, level, spectral tilt.
+    """Seven channels: log-F0, voicing, level, spectral tilt, low band, high band, irregularity.
 
-    log-F0 (natural, of Hz), level (dB of full scale) and tilt (alpha ratio, dB) are standardised with stored statistics
-    of real speech, or centred on the recordings given to `set_speaker_reference`; voicing is the pitch detector's
-    confidence, 0 to 1. Where log-F0 is not defined (unvoiced) or tilt is not (silence), it is interpolated in time
-    between the frames where it is, and held at the ends; voicing and level say where that is. A clip without any
-    voiced (audible) frame gets the mean, 0.
+    log-F0 (natural, of Hz), level (dB of full scale), tilt (alpha ratio, dB), the share of the energy below 500 Hz and
+    that above 4 kHz (dB) and irregularity are standardised with stored statistics of real speech, or centred on the
+    recordings given to `set_speaker_reference`; voicing is the pitch detector's confidence, 0 to 1. Irregularity is the
+    natural logarithm of how much F0 bends from one 16 ms to the next (mean absolute second difference, semitones, plus
+    0.02): jitter and tremor, and steep contours. Where log-F0 or irregularity is not defined (unvoiced) or the spectrum
+    is not (silence), it is interpolated in time between the frames where it is, and held at the ends; voicing and level
+    say where that is. A clip without any voiced (audible) frame gets the mean, 0.
     """
 
     mean: Tensor
@@ -65,14 +74,14 @@ class ProsodyEncoder(SpeechEncoder):
         self.register_buffer("std", std)
 
     def encode(self, waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
-        """Return (batch, frame, 4)."""
+        """Return (batch, frame, 7)."""
         raw = prosody(waveforms, sample_lengths, frame_lengths, self.frame_rate)
         features = (raw - self.mean) / self.std
         filled = [fill_gaps(clip[:length]) for clip, length in zip(features, frame_lengths.tolist())]
         return torch.nn.utils.rnn.pad_sequence(filled, batch_first=True)
 
     def set_speaker_reference(self, waveforms: Iterable[Waveform | np.ndarray]) -> None:
-        """Centre log-F0, level and tilt on recordings of the speaker (16 kHz mono), best a minute of plain speech.
+        """Centre all but voicing on recordings of the speaker (16 kHz mono), best a minute of plain speech.
 
         Only the means are taken: the spread of a short or calm reference says little about the speaker's range. The
         stored spread stays. Raises UserError where the recordings hold less than a second of voiced speech.
@@ -99,15 +108,15 @@ def prosody(
     sample_lengths: Int[Tensor, " batch"],
     frame_lengths: Int[Tensor, " batch"],
     frame_rate: float,
-) -> Float[Tensor, "batch frame 4"]:
-    """Return the channels in their units (natural log of Hz, 0 to 1, dB, dB); NaN where one is not defined."""
-    log_f0, voicing = _pitch(waveforms, sample_lengths, frame_lengths, frame_rate)
-    level, tilt = _spectrum(waveforms, sample_lengths, frame_lengths, frame_rate)
-    return torch.stack([log_f0, voicing, level, tilt], dim=-1)
+) -> Float[Tensor, "batch frame 7"]:
+    """Return the channels in the order and units of `ProsodyEncoder`, as they are; NaN where one is not defined."""
+    log_f0, voicing, irregularity = _pitch(waveforms, sample_lengths, frame_lengths, frame_rate)
+    level, tilt, low, high = _spectrum(waveforms, sample_lengths, frame_lengths, frame_rate)
+    return torch.stack([log_f0, voicing, level, tilt, low, high, irregularity], dim=-1)
 
 
-def voiced_frames(recording: Waveform | np.ndarray, frame_rate: float = FRAME_RATE) -> Float[Tensor, "frame 4"]:
-    """Return the raw prosody of those frames of one recording that are voiced and audible."""
+def voiced_frames(recording: Waveform | np.ndarray, frame_rate: float = FRAME_RATE) -> Float[Tensor, "frame 7"]:
+    """Return the raw prosody of those frames of one recording in which all channels are defined."""
     waveforms, sample_lengths = pad_waveforms([recording])
     raw = prosody(waveforms, sample_lengths, frame_counts(sample_lengths, frame_rate), frame_rate)[0]
     return raw[(raw[:, VOICING] >= VOICED) & ~raw.isnan().any(dim=-1)]
@@ -125,24 +134,33 @@ def fill_gaps(features: Float[Tensor, "frame channel"]) -> Float[Tensor, "frame 
 
 def _pitch(
     waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor, frame_rate: float
-) -> tuple[Tensor, Tensor]:
-    """Return log-F0, NaN where unvoiced, and voicing, both (batch, frame)."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-F0, voicing and irregularity, (batch, frame); the first and the last NaN where unvoiced."""
     tracks = [
         _pitch_track(samples[:length].cpu().numpy()) for samples, length in zip(waveforms, sample_lengths.tolist())
     ]
     lengths = torch.tensor([len(track) for track in tracks], device=waveforms.device)
     padded = torch.nn.utils.rnn.pad_sequence(tracks, batch_first=True).to(waveforms.device)
     pooled = pool_frames(padded, lengths, _pitch_rate(), frame_lengths, frame_rate)
-    voiced_log_f0, voiced_share, confidence = pooled.unbind(dim=-1)
-    return torch.where(voiced_share > 0, voiced_log_f0 / voiced_share, torch.nan), confidence
+    voiced_log_f0, voiced_share, confidence, bend, bend_share = pooled.unbind(dim=-1)
+    log_f0 = torch.where(voiced_share > 0, voiced_log_f0 / voiced_share, torch.nan)
+    mean_bend = torch.where(bend_share > 0, bend / bend_share, torch.nan)
+    return log_f0, confidence, (mean_bend + LEAST_IRREGULARITY_SEMITONES).log()
 
 
 def _pitch_track(samples: np.ndarray) -> Tensor:
-    """Return (source frame, 3): log-F0 where voiced else 0, whether voiced, confidence."""
+    """Return (source frame, 5): log-F0 where voiced else 0, whether voiced, confidence, bend, whether it is known."""
     result = pitch_detector().detect(samples, SAMPLE_RATE, fmin=LOWEST_F0_HZ, fmax=HIGHEST_F0_HZ)
     voiced = result.confidence >= VOICED
-    log_f0 = np.where(voiced, np.log(np.maximum(result.pitch_hz, 1.0)), 0.0)
-    return torch.from_numpy(np.stack([log_f0, voiced, result.confidence], axis=-1).astype(np.float32))
+    log_f0 = np.log(np.maximum(result.pitch_hz, 1.0))
+    bend, known = np.zeros(len(voiced)), np.zeros(len(voiced), bool)
+    if len(voiced) >= 3:
+        steps = SEMITONES * np.diff(log_f0)
+        smooth = voiced[1:] & voiced[:-1] & (np.abs(steps) < LARGEST_JUMP_SEMITONES)
+        known[1:-1] = smooth[1:] & smooth[:-1]
+        bend[1:-1] = np.where(known[1:-1], np.abs(np.diff(steps)), 0.0)
+    track = [np.where(voiced, log_f0, 0.0), voiced, result.confidence, bend, known]
+    return torch.from_numpy(np.stack(track, axis=-1).astype(np.float32))
 
 
 def _pitch_rate() -> float:
@@ -161,8 +179,8 @@ def pitch_detector() -> "SwiftF0":
 
 def _spectrum(
     waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor, frame_rate: float
-) -> tuple[Tensor, Tensor]:
-    """Return level in dB of full scale and tilt in dB, NaN in silence, both (batch, frame)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return level in dB of full scale, and tilt, low and high band in dB, NaN in silence; all (batch, frame)."""
     half = WINDOW_SAMPLES // 2
     window = torch.hann_window(WINDOW_SAMPLES, device=waveforms.device)
     padded = F.pad(waveforms, (half, half))
@@ -170,15 +188,14 @@ def _spectrum(
     # Scaled so that the sum over bins is the mean square of the samples under the window.
     power = spectrum.abs().square() * 2 / (WINDOW_SAMPLES * window.square().sum())
     hertz = torch.arange(power.shape[1], device=power.device) * SAMPLE_RATE / WINDOW_SAMPLES
-    audible, low, high = (
-        power[:, (hertz >= bottom) & (hertz < top)].sum(dim=1)
-        for bottom, top in ((LOW_BAND_HZ[0], SAMPLE_RATE / 2), LOW_BAND_HZ, HIGH_BAND_HZ)
-    )
-    bands = torch.stack([audible, low, high], dim=-1)
+    audible = (LOW_BAND_HZ[0], SAMPLE_RATE / 2)
+    ranges = (audible, ALPHA_LOW_HZ, ALPHA_HIGH_HZ, LOW_BAND_HZ, HIGH_BAND_HZ)
+    bands = torch.stack([power[:, (hertz >= low) & (hertz < high)].sum(dim=1) for low, high in ranges], dim=-1)
     lengths = sample_lengths // HOP_SAMPLES + 1
     pooled = pool_frames(bands, lengths, SPECTRUM_RATE, frame_lengths, frame_rate).double()
     decibels = 10 * pooled.clamp_min(1e-14).log10()
-    level = decibels[..., 0].clamp_min(QUIETEST_DB)
-    tilt = torch.where(decibels[..., 0] > QUIETEST_DB, decibels[..., 2] - decibels[..., 1], torch.nan)
-    real = length_mask(frame_lengths, level.shape[1])
-    return torch.where(real, level, 0.0).float(), tilt.float()
+    whole, alpha_low, alpha_high, low, high = decibels.unbind(dim=-1)
+    shapes = torch.stack([alpha_high - alpha_low, low - whole, high - whole])
+    tilt, low, high = torch.where(whole > QUIETEST_DB, shapes, torch.nan).float()
+    level = torch.where(length_mask(frame_lengths, whole.shape[1]), whole.clamp_min(QUIETEST_DB), 0.0)
+    return level.float(), tilt, low, high

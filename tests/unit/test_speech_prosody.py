@@ -9,8 +9,11 @@ from deeptalk.errors import UserError
 from deeptalk.speech import build_encoder, frame_counts, load_waveform, pad_waveforms
 from deeptalk.speech.prosody import (
     CHANNELS,
+    HIGH_BAND,
+    IRREGULARITY,
     LEVEL,
     LOG_F0,
+    LOW_BAND,
     NORMALISED,
     QUIETEST_DB,
     TILT,
@@ -76,6 +79,41 @@ def test_a_low_pass_lowers_the_tilt_and_little_else():
     assert abs(difference[LEVEL]) < 2
 
 
+def test_the_bands_are_shares_of_the_energy():
+    times = np.arange(16000) / 16000
+    low, high = (np.sin(2 * np.pi * hertz * times) for hertz in (300.0, 5000.0))
+    mixed = middle((0.3 * low + 0.03 * high).astype(np.float32))
+    share = 10 * math.log10(0.01 / 1.01)
+    torch.testing.assert_close(mixed[:, HIGH_BAND], torch.full((15,), share), atol=0.05, rtol=0)
+    torch.testing.assert_close(mixed[:, LOW_BAND], torch.full((15,), 10 * math.log10(1 / 1.01)), atol=0.05, rtol=0)
+    louder = middle((0.6 * low + 0.06 * high).astype(np.float32))
+    torch.testing.assert_close(louder[:, [LOW_BAND, HIGH_BAND]], mixed[:, [LOW_BAND, HIGH_BAND]], atol=1e-3, rtol=0)
+
+
+def trembling(semitones, rate_hertz=12.0):
+    """Give 150 Hz whose pitch swings by a sine of that size (root mean square)."""
+    times = np.arange(16000) / 16000
+    hertz = 150.0 * 2 ** (math.sqrt(2) * semitones / 12 * np.sin(2 * np.pi * rate_hertz * times))
+    phase = 2 * np.pi * np.cumsum(hertz) / 16000
+    return (0.1 * sum(np.sin(k * phase) / k for k in range(1, 20))).astype(np.float32)
+
+
+def test_irregularity_grows_with_how_much_the_pitch_trembles():
+    steady, little, much = (float(middle(trembling(size))[:, IRREGULARITY].mean()) for size in (0.0, 0.25, 0.5))
+    # Of a sine sampled every 16 ms: 2 (1 - cos(2 pi f T)) times its mean size, which is 2 / pi of its peak.
+    bend = 2 * (1 - math.cos(2 * math.pi * 12 * 0.016)) * 2 / math.pi * math.sqrt(2) * 0.25
+    assert steady < math.log(0.08)
+    assert little == pytest.approx(math.log(bend + 0.02), abs=0.35)
+    assert much - little == pytest.approx(math.log(2), abs=0.2)
+
+
+def test_a_glide_is_not_irregular():
+    times = np.arange(16000) / 16000
+    hertz = 120.0 * 2 ** (6 * times / 12)
+    glide = (0.1 * sum(np.sin(k * 2 * np.pi * np.cumsum(hertz) / 16000) / k for k in range(1, 20))).astype(np.float32)
+    assert float(middle(glide)[:, IRREGULARITY].mean()) < math.log(0.1)
+
+
 def test_pitch_is_interpolated_across_the_unvoiced_and_voicing_says_where():
     gap = 0.001 * np.random.default_rng(0).normal(size=16000).astype(np.float32)
     samples = np.concatenate([voice(120.0), gap, voice(240.0)])
@@ -102,7 +140,7 @@ def test_silence_is_the_lowest_level_and_otherwise_the_population_mean():
     encoder = ProsodyEncoder()
     features = encoder(*pad_waveforms([np.zeros(16000)]))[0][0]
     stored = population_statistics()["prosody"]["level"]
-    assert not features[:, [LOG_F0, VOICING, TILT]].any()
+    assert not features[:, [LOG_F0, VOICING, TILT, LOW_BAND, HIGH_BAND, IRREGULARITY]].any()
     lowest = torch.full((25,), (QUIETEST_DB - stored["mean"]) / stored["std"])
     torch.testing.assert_close(features[:, LEVEL], lowest)
 
@@ -124,7 +162,7 @@ def test_a_speaker_reference_centres_on_the_speaker_and_changes_the_key():
     prosody_encoder = encoder.encoders[0]
     frames = torch.cat([voiced_frames(samples) for samples in reference])
     centred = (frames - prosody_encoder.mean) / prosody_encoder.std
-    torch.testing.assert_close(centred[:, list(NORMALISED)].mean(dim=0), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(centred[:, list(NORMALISED)].mean(dim=0), torch.zeros(6), atol=1e-4, rtol=0)
     torch.testing.assert_close(prosody_encoder.std, ProsodyEncoder().std)
 
 
