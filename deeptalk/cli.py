@@ -124,7 +124,7 @@ def sample(
 @app.command()
 def train(
     stage: Annotated[Stage, typer.Argument(help="thvqvae and dee first, then talker; emotalk stands beside them.")],
-    corpus: CorpusFolder,
+    corpus: Annotated[list[Path], typer.Option(help="Corpus folder; given several times, all are trained on at once.")],
     out: OutFolder,
     words: Words = None,
     config: Preset = "tiny",

@@ -229,7 +229,7 @@ def _check_part(part: Part, name: str, corpus: Corpus, split: str) -> None:
     known = sorted(set(part.speakers) & set(corpus.speakers(split)))
     if known and (part.corpus != corpus.hash or split == "train"):
         raise UserError(
-            f"{name} was trained on speaker {known[0]!r}, who is in split {split!r} of {corpus.folder}: that is not "
+            f"{name} was trained on speaker {known[0]!r}, who is in split {split!r} of {corpus.name}: that is not "
             "held out. Use another split, or the corpus it was trained on."
         )
 

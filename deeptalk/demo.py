@@ -184,7 +184,7 @@ def run_demo(
         work: dict[str, Any] = {"parents": parents}
         return steps.run(
             f"Train {stage}",
-            lambda: train_stage(stage, corpus, out / stage, preset, [*seeds, *words.get(stage, [])], **work),
+            lambda: train_stage(stage, [corpus], out / stage, preset, [*seeds, *words.get(stage, [])], **work),
         )
 
     train("thvqvae", ("trainer",))

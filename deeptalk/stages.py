@@ -26,6 +26,7 @@ from deeptalk.corpus import (
     SwappedPairsConfig,
     feature_statistics,
     motion_statistics,
+    open_corpora,
 )
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
@@ -175,10 +176,10 @@ def _check_labels(corpus: Corpus) -> None:
         row = corpus.performances[index]
         strongest[row.emotion] = max(strongest.get(row.emotion, 0.0), row.intensity)
     if 0 not in strongest:
-        raise UserError(f"{corpus.folder} has no neutral performance to train on; DEE measures intensity from there.")
+        raise UserError(f"{corpus.name} has no neutral performance to train on; DEE measures intensity from there.")
     flat = [EMOTIONS[emotion] for emotion, intensity in strongest.items() if emotion > 0 and intensity == 0]
     if flat:
-        raise UserError(f"Every {flat[0]} performance of {corpus.folder} has intensity 0; record intensities above 0.")
+        raise UserError(f"Every {flat[0]} performance of {corpus.name} has intensity 0; record intensities above 0.")
 
 
 def _train_dee(run: Run, config: DEEStage) -> Path:
@@ -278,7 +279,7 @@ def part_folder(folder: str | Path) -> Path:
 
 def train_stage(
     name: str,
-    corpus: str | Path,
+    corpora: Sequence[str | Path],
     out: str | Path,
     preset: str = "tiny",
     words: Sequence[str] = (),
@@ -286,11 +287,13 @@ def train_stage(
     speech_source: str | None = None,
     progress: bool = True,
 ) -> Path:
-    """Train one stage on a corpus, or resume it, and return what it made: a part's folder, or the talker's bundle.
+    """Train one stage on one or several corpora, or resume it.
+
+    Returns what it made: a part's folder, or the talker's bundle.
 
     Args:
         name: thvqvae, dee, talker or emotalk.
-        corpus: folder of a corpus.
+        corpora: folders of corpora.
         out: the run's folder.
         preset: preset by word, or a YAML file.
         words: changes to the config, as key=value.
@@ -304,4 +307,4 @@ def train_stage(
     config: Any = compose(stage.config, [find_preset(name, preset)], words)
     encoder = build_encoder(config.speech, source=speech_source) if hasattr(config, "speech") else None
     folders = {parent: part_folder(folder) for parent, folder in (parents or {}).items()}
-    return stage.train(Run(Corpus.open(corpus), Path(out), folders, encoder, progress), config)
+    return stage.train(Run(open_corpora(corpora), Path(out), folders, encoder, progress), config)

@@ -29,7 +29,7 @@ def training_motions(corpus: "Corpus", split: str = "train") -> list[np.ndarray]
     """
     motions = [corpus.motion(index) for index in corpus.performances_in(split)]
     if not motions:
-        raise UserError(f"Split {split!r} of {corpus.folder} holds no performances; baselines need some to learn from.")
+        raise UserError(f"Split {split!r} of {corpus.name} holds no performances; baselines need some to learn from.")
     return motions
 
 

@@ -131,7 +131,7 @@ def clip_speech(corpus: "Corpus", split: str, given: Given, held_out: int, max_c
     speech = corpus.speech_in(split)
     speech = speech[: max_clips or len(speech)]
     if not speech:
-        raise UserError(f"Split {split!r} of {corpus.folder} holds no speech to benchmark on.")
+        raise UserError(f"Split {split!r} of {corpus.name} holds no speech to benchmark on.")
     for index in speech:
         own = len(corpus.performances_of(index, given))
         if own < held_out + 2:
