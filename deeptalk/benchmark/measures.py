@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 
 from deeptalk.benchmark import metrics
-from deeptalk.face import BLINK_AND_GAZE, LinearRig, compact_vertices
+from deeptalk.face import BLINK_AND_GAZE, Rig, compact_vertices
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ METRICS: dict[str, Metric] = {
 class FaceMeasures:
     """Measures takes against references on one rig; blink and gaze channels are set to zero on both sides."""
 
-    def __init__(self, rig: LinearRig):
+    def __init__(self, rig: Rig):
         self.rig = rig
         self.compact = compact_vertices(rig, {"face": 1.0})
         self.kept = torch.tensor([channel not in BLINK_AND_GAZE for channel in rig.channels])

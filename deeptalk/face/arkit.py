@@ -1,6 +1,5 @@
 """The built-in ARKit-52 head, read from its npz asset."""
 
-import functools
 import json
 import zipfile
 import zlib
@@ -52,13 +51,3 @@ def _rig(arrays: dict[str, np.ndarray]) -> LinearRig:
         lip_pairs=arrays["lip_pairs"].astype(np.int64),
         provenance=json.loads(str(arrays["provenance"])),
     )
-
-
-_shared_arkit_head = functools.cache(read_arkit_head)
-
-
-def load_rig(name: str = "arkit") -> LinearRig:
-    """The rig of that name, read once and shared; raises UserError for an unknown one."""
-    if name != "arkit":
-        raise UserError(f"There is no rig {name!r}; the rigs are: arkit.")
-    return _shared_arkit_head()

@@ -43,6 +43,21 @@ class Rig(Protocol):
     def regions(self) -> Mapping[str, np.ndarray]:
         """Sorted vertex indices by region or part name."""
 
+    @property
+    def face_parts(self) -> Mapping[str, np.ndarray]:
+        """Sorted face indices by part: every triangle is in exactly one."""
+
+    @property
+    def lip_pair_names(self) -> tuple[str, ...]:
+        """Names of the pairs of `lip_gap`, the midline first; empty where the mesh has no measurable lips."""
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """Where the data came from."""
+
+    def region(self, name: str) -> np.ndarray:
+        """Vertex indices of a region or part; raises UserError with the known names."""
+
     def vertices(self, motion: Float[Tensor, "*batch channel"], region: str | None = None) -> Tensor:
         """Vertices (*batch, vertex, 3) in metres of the whole head or of one region."""
 
@@ -123,10 +138,7 @@ class LinearRig:
 
     def _affine(self, motion: Tensor, kind: str, region: str | None = None) -> tuple[Tensor, ...]:
         """Offset (value,) and matrix (channel, value) on the device and in the precision of the motion."""
-        if motion.shape[-1] != len(self.channels):
-            raise UserError(_channel_count_text(motion.shape[-1], self, "The motion"))
-        if not motion.is_floating_point():  # whole numbers would round the deltas to zero
-            raise UserError(f"The motion holds {motion.dtype}; expected floating-point channel values.")
+        check_channels(motion, self)
         key = (kind, region, motion.device, motion.dtype)
         if key not in self._tensors:
             neutral, deltas = self.lip_gap_neutral, self.lip_gap_deltas
@@ -138,6 +150,14 @@ class LinearRig:
                     torch.tensor(array, device=motion.device, dtype=motion.dtype) for array in (neutral, deltas)
                 )
         return self._tensors[key]
+
+
+def check_channels(motion: Tensor, rig: Rig) -> None:
+    """Raise UserError unless the last axis of `motion` holds the rig's channels as floating-point numbers."""
+    if motion.shape[-1] != len(rig.channels):
+        raise UserError(_channel_count_text(motion.shape[-1], rig, "The motion"))
+    if not motion.is_floating_point():  # whole numbers would round the deltas to zero
+        raise UserError(f"The motion holds {motion.dtype}; expected floating-point channel values.")
 
 
 def check_motion(motion: Tensor | np.ndarray, rig: Rig, name: str = "The motion") -> None:

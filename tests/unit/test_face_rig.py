@@ -32,8 +32,8 @@ def test_rig_is_read_once_and_cannot_be_changed(rig):
 
 
 def test_unknown_rig_and_region(rig):
-    with pytest.raises(UserError, match="no rig 'flame'; the rigs are: arkit"):
-        load_rig("flame")
+    with pytest.raises(UserError, match=r"no rig 'smpl'; it is arkit, flame .* or the path of a head"):
+        load_rig("smpl")
     with pytest.raises(UserError, match=r"no region 'nose'; it has .*lips"):
         rig.vertices(torch.zeros(52), "nose")
 
