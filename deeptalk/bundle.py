@@ -17,18 +17,12 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from dee import DEE
 from deeptalk import __version__
 from deeptalk.errors import UserError
-from deeptalk.face import load_rig
-from deeptalk.face.flame_layout import flame_layout
+from deeptalk.face import channels_of
 from deeptalk.files import atomic_folder, file_sha256, read_json, write_json, write_text
 from deeptalk.talker import IndexPredictor
 from thvqvae import THVQVAE
 
 Model = TypeVar("Model")
-
-
-def channels_of(rig: str) -> tuple[str, ...]:
-    return load_rig(rig).channels if rig == "arkit" else flame_layout(rig).channels
-
 
 FORMAT_VERSION = 1
 PART_NAMES = ("thvqvae", "dee", "talker")
@@ -233,7 +227,8 @@ def _model_card(parts: Mapping[str, Part], files: Mapping[str, str], notes: str)
     speech = next((part.speech.name for part in parts.values() if part.speech), "none")
     use = _USE.format(speakers=len(parts["talker"].speakers)) if "talker" in parts else _PRIORS
     rows = "\n".join(
-        f"| {name} | {part.corpus[:12] or 'not recorded'} | {part.corpus_license or 'not recorded'} | {files[f'{name}/model.safetensors'][:12]} |"
+        f"| {name} | {part.corpus[:12] or 'not recorded'} | {part.corpus_license or 'not recorded'} "
+        f"| {files[f'{name}/model.safetensors'][:12]} |"
         for name, part in parts.items()
     )
     return f"""---
