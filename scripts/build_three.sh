@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Bundles the parts of three.js (MIT) that the viewer page uses into one file that works offline.
-# Needs node and npm. Writes deeptalk/export/assets/three.min.js; run again only to move to another release.
+# Bundles the parts of three.js (MIT) that the viewer page uses into one file that works offline, and its glTF reader
+# for the tests. Needs node and npm. Writes deeptalk/export/assets/three.min.js and tests/assets/three_gltf.min.js; run
+# again only to move to another release.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -16,4 +17,11 @@ export {
 JS
 npx esbuild entry.js --bundle --minify --format=iife --global-name=THREE --legal-comments=inline \
   --outfile="$here/deeptalk/export/assets/three.min.js"
+cat > gltf.js <<'JS'
+export { AnimationMixer, LoopOnce, Vector3 } from "three";
+export { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
+JS
+npx esbuild gltf.js --bundle --minify --format=iife --global-name=THREE --legal-comments=inline \
+  --outfile="$here/tests/assets/three_gltf.min.js"
+cp node_modules/three/LICENSE "$here/tests/assets/three.LICENSE"
 cp node_modules/three/LICENSE "$here/deeptalk/export/assets/three.LICENSE"

@@ -1,11 +1,14 @@
-"""Files that other programs read: one exporter a format, chosen by the file's suffix."""
+"""Files that other programs read: one exporter a format, chosen by the file's suffix.
+
+What a format needs is imported when it is first written or read.
+"""
 
 from pathlib import Path
 
 from deeptalk.errors import UserError
-from deeptalk.export.formats import Exportable, Exporter, check_motion
+from deeptalk.export.formats import FORMATS, Exportable, Exporter, TakeFields, check_motion
 from deeptalk.export.live_link import LiveLinkRecording, read_live_link_csv, write_live_link_csv
-from deeptalk.export.npz import TakeFields, read_npz, write_npz
+from deeptalk.export.npz import read_npz, write_npz
 
 __all__ = [
     "FORMATS",
@@ -18,12 +21,10 @@ __all__ = [
     "export",
     "read_live_link_csv",
     "read_npz",
+    "read_take",
     "write_live_link_csv",
     "write_npz",
 ]
-
-FORMATS: dict[str, Exporter] = {"npz": write_npz, "csv": write_live_link_csv}
-"""Format name (a file's suffix without the dot) to its exporter."""
 
 
 def check_format(name: str) -> str:
@@ -42,3 +43,19 @@ def export(take: Exportable, path: str | Path) -> Path:
     path = Path(path)
     FORMATS[check_format(path.suffix)](take, path)
     return path
+
+
+def read_take(path: str | Path) -> TakeFields:
+    """Read a take that was saved as `.npz`, `.glb` or `.gltf`; `Take(**read_take(path))` is the take again.
+
+    Raises UserError for any other suffix, and as the reader of that format does. A Live Link CSV holds no rig, recipe
+    or sound: `read_live_link_csv` reads its motion.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npz":
+        return read_npz(path)
+    if suffix in (".glb", ".gltf"):
+        from deeptalk.export.gltf_read import read_gltf
+
+        return read_gltf(path)
+    raise UserError(f"A take cannot be read from {path}: expected .npz, .glb or .gltf.")

@@ -1,8 +1,10 @@
-"""What an exporter is given, and what it may rely on."""
+"""What an exporter is given and may rely on, and the one list of formats."""
 
+import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +35,21 @@ class Exportable(Protocol):
     def samples(self) -> np.ndarray | None:
         """(sample,) float32 mono speech at 16 kHz, or None."""
 
+    @property
+    def head_rotation_radians(self) -> np.ndarray | None:
+        """(frame, 3) float32 yaw, pitch and roll of the head (`deeptalk.face.head_pose`), or None."""
+
+
+class TakeFields(TypedDict):
+    """The fields of a `deeptalk.take.Take`, as a file gives them back."""
+
+    motion: np.ndarray
+    rig: str
+    frame_rate: float
+    recipe: dict[str, Any]
+    samples: np.ndarray | None
+    head_rotation_radians: np.ndarray | None
+
 
 @runtime_checkable
 class Exporter(Protocol):
@@ -40,6 +57,33 @@ class Exporter(Protocol):
 
     def __call__(self, take: Exportable, path: Path) -> None:
         """Write `take` to `path`; raises UserError where the format cannot hold it."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """An exporter that is imported when it is first used."""
+
+    description: str
+    module: str
+    """Within `deeptalk.export`."""
+    function: str
+
+    def __call__(self, take: Exportable, path: Path) -> None:
+        """Write `take` to `path`."""
+        getattr(importlib.import_module(f"deeptalk.export.{self.module}"), self.function)(take, path)
+
+
+FORMATS: dict[str, Exporter] = {
+    "npz": Format("the exact motion, for Python", "npz", "write_npz"),
+    "csv": Format("Live Link Face CSV, for Unreal and retargeting tools", "live_link", "write_live_link_csv"),
+    "glb": Format("animated head with sound, for Blender, Unreal, Unity and browsers", "gltf", "write_gltf"),
+    "gltf": Format("the same as JSON", "gltf", "write_gltf"),
+    "wav": Format("the speech alone, to lay beside a motion", "wav", "write_wav"),
+    "mp4": Format("video with sound", "video", "write_video"),
+    "webm": Format("video with sound, for web pages", "video", "write_video"),
+    "html": Format("page that plays the take in a browser, offline", "page", "write_take_page"),
+}
+"""Format name (a file's suffix without the dot) to its exporter."""
 
 
 def check_motion(motion: np.ndarray, what: str) -> None:

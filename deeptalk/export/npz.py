@@ -3,33 +3,25 @@
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
 from deeptalk.errors import UserError
-from deeptalk.export.formats import Exportable
+from deeptalk.export.formats import Exportable, TakeFields, check_motion
 from deeptalk.face import load_rig
 from deeptalk.files import atomic_path
 
 _FIELDS = ("motion", "channels", "rig", "frame_rate", "recipe")
 
 
-class TakeFields(TypedDict):
-    """The fields of a `deeptalk.take.Take`, as a file gives them back."""
-
-    motion: np.ndarray
-    rig: str
-    frame_rate: float
-    recipe: dict[str, Any]
-    samples: np.ndarray | None
-
-
 def write_npz(take: Exportable, path: Path) -> None:
-    """Write `motion` (frame, channel) float32, `channels`, `rig`, `frame_rate`, `recipe` (JSON) and `samples` if any.
+    """Write `motion` (frame, channel) float32, `channels`, `rig`, `frame_rate`, `recipe` (JSON), and `samples` and
+    `head_rotation_radians` if any.
 
     The archive needs no pickle to read, and the same take always gives the same bytes.
     """
+    check_motion(take.motion, "The motion to save")
     arrays: dict[str, Any] = {
         "motion": np.ascontiguousarray(take.motion, np.float32),
         "channels": np.array(load_rig(take.rig).channels),
@@ -39,6 +31,8 @@ def write_npz(take: Exportable, path: Path) -> None:
     }
     if take.samples is not None:
         arrays["samples"] = np.asarray(take.samples, np.float32)
+    if take.head_rotation_radians is not None:
+        arrays["head_rotation_radians"] = np.asarray(take.head_rotation_radians, np.float32)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -72,4 +66,5 @@ def read_npz(path: str | Path) -> TakeFields:
         frame_rate=float(arrays["frame_rate"]),
         recipe=json.loads(str(arrays["recipe"])),
         samples=arrays.get("samples"),
+        head_rotation_radians=arrays.get("head_rotation_radians"),
     )

@@ -17,10 +17,12 @@ import soundfile
 from jaxtyping import Float
 
 from deeptalk.errors import UserError
-from deeptalk.face import LinearRig
+from deeptalk.export.formats import Exportable, check_motion
+from deeptalk.face import LinearRig, load_rig
 from deeptalk.face.appearance import drawing_mesh
 from deeptalk.files import write_text
 
+SAMPLE_RATE = 16_000
 ASSETS = Path(__file__).parent / "assets"
 QUANTISATION_METRES = 2e-6
 """Step of the displacements stored in the page."""
@@ -127,6 +129,15 @@ def _table_html(table: PageTable) -> str:
         f'<section><h2>{html.escape(table.title)}</h2><div class="table"><table><thead><tr>{head}</tr></thead>'
         f'<tbody>{body}</tbody></table></div><p class="small">{html.escape(table.note)}</p></section>'
     )
+
+
+def write_take_page(take: Exportable, path: Path) -> None:
+    """Write a page that plays one take; a take without sound plays silently."""
+    check_motion(take.motion, "The motion to save")
+    silence = np.zeros(round(len(take.motion) / take.frame_rate * SAMPLE_RATE), np.float32)
+    samples = silence if take.samples is None else take.samples
+    scene = PageScene(path.stem, samples, SAMPLE_RATE, take.frame_rate, [("take", take.motion)])
+    write_page(path, Page(path.stem, "", [scene]), load_rig(take.rig))
 
 
 def write_page(path: str | Path, page: Page, rig: LinearRig) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deeptalk.errors import UserError
-from deeptalk.export import FORMATS, check_format, read_live_link_csv, read_npz
-from deeptalk.export.live_link import ROTATION_COLUMNS, SHAPE_COLUMNS, timecode
+from deeptalk.export import check_format, read_live_link_csv, read_npz
+from deeptalk.export.live_link import EYE_RADIANS, ROTATION_COLUMNS, SHAPE_COLUMNS, timecode
 from deeptalk.face import CHANNELS, pascal_case
 from deeptalk.take import Take
 
@@ -20,7 +20,7 @@ def take() -> Take:
     return Take(
         motion=rng.random((40, 52), dtype=np.float32),
         recipe={"seed": 7, "take": 2, "emotion": "happy", "temperature": [1.0, 0.5], "speaker": None, "note": "Grüße"},
-        samples=rng.standard_normal(25600).astype(np.float32),
+        samples=(0.1 * rng.standard_normal(25600)).astype(np.float32),
     )
 
 
@@ -65,7 +65,18 @@ def test_live_link_round_trip(take, tmp_path):
     np.testing.assert_allclose(recording.motion, take.motion, atol=1e-7)
     assert recording.frame_rate == 25.0
     assert recording.start_seconds == 0.0
-    assert not recording.rotations.any()
+    look = {
+        name: take.motion[:, CHANNELS.index(f"eyeLook{name}")] for name in ("InLeft", "OutLeft", "DownLeft", "UpLeft")
+    }
+    np.testing.assert_allclose(recording.rotations[:, 3], 0.6 * (look["InLeft"] - look["OutLeft"]), atol=1e-6)
+    np.testing.assert_allclose(recording.rotations[:, 4], 0.6 * (look["DownLeft"] - look["UpLeft"]), atol=1e-6)
+    assert not recording.rotations[:, :3].any()
+
+
+def test_live_link_turns_the_head_as_the_app_counts(take, tmp_path):
+    turns = np.random.default_rng(2).normal(0, 0.05, (40, 3)).astype(np.float32)
+    recording = read_live_link_csv(Take(take.motion, head_rotation_radians=turns).save(tmp_path / "take.csv"))
+    np.testing.assert_allclose(recording.rotations[:, :3], turns * (-1, 1, -1), atol=1e-7)
 
 
 def test_live_link_file_is_as_the_app_writes_it(take, tmp_path):
@@ -89,6 +100,16 @@ def test_live_link_sample_of_the_app(take, tmp_path):
     assert recording.frame_rate == 30.0
     assert recording.motion.shape == (300, 52)
     first = dict(zip(rows[0], rows[1]))
+    values = {
+        name: np.array([float(row[place]) for row in rows[1:]]) for place, name in enumerate(rows[0]) if place > 0
+    }
+    pairs = {  # the signs and the factor of the rotations that are written
+        "LeftEyeYaw": values["EyeLookInLeft"] - values["EyeLookOutLeft"],
+        "RightEyeYaw": values["EyeLookOutRight"] - values["EyeLookInRight"],
+        "LeftEyePitch": values["EyeLookDownLeft"] - values["EyeLookUpLeft"],
+    }
+    for rotation, look in pairs.items():
+        assert np.polyfit(look, values[rotation], 1)[0] == pytest.approx(EYE_RADIANS, abs=0.08)
     for index, name in enumerate(CHANNELS):
         assert recording.motion[0, index] == pytest.approx(float(first[pascal_case(name)]))
     assert recording.rotations[0, 3] == pytest.approx(float(first["LeftEyeYaw"]))
@@ -179,5 +200,9 @@ def test_live_link_is_for_arkit_only(take, tmp_path):
 
 
 def test_every_format_is_found_by_its_own_suffix(take, tmp_path):
-    assert {"npz", "csv"} <= set(FORMATS)
+    for name in ("npz", "csv", "glb", "gltf", "wav", "html"):
+        path = take.save(tmp_path / "a folder" / f"Grüße 你好.{name}")
+        assert path.stat().st_size > 1000
+        assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing else is left beside it
+        path.unlink()
     assert take.seconds == pytest.approx(1.6)
