@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from deeptalk.corpus.data import ClipWindows, ClipWindowsConfig, MotionWindows, MotionWindowsConfig
     from deeptalk.corpus.features import FeatureStore
     from deeptalk.corpus.format import Corpus
+    from deeptalk.corpus.mix import CorpusMix, open_corpora
     from deeptalk.corpus.pairs import PairReport, SwappedPairs, SwappedPairsConfig
+    from deeptalk.corpus.resample import resample_motion
     from deeptalk.corpus.rows import PerformanceRow, SpeechRow
     from deeptalk.corpus.sampler import InOrderSampler, SeededSampler
     from deeptalk.corpus.statistics import feature_statistics, motion_statistics
@@ -21,6 +23,7 @@ _HOMES = {
     "Corpus": "format",
     "CorpusBuild": "build",
     "CorpusConfig": "clips",
+    "CorpusMix": "mix",
     "CorpusWriter": "writer",
     "FeatureStore": "features",
     "InOrderSampler": "sampler",
@@ -35,6 +38,8 @@ _HOMES = {
     "build_corpus": "build",
     "feature_statistics": "statistics",
     "motion_statistics": "statistics",
+    "open_corpora": "mix",
+    "resample_motion": "resample",
 }
 
 __all__ = [
@@ -43,6 +48,7 @@ __all__ = [
     "Corpus",
     "CorpusBuild",
     "CorpusConfig",
+    "CorpusMix",
     "CorpusWriter",
     "FeatureStore",
     "InOrderSampler",
@@ -57,6 +63,8 @@ __all__ = [
     "build_corpus",
     "feature_statistics",
     "motion_statistics",
+    "open_corpora",
+    "resample_motion",
 ]
 
 

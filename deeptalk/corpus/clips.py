@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from deeptalk.corpus.performer import SpeechEvent
+from deeptalk.corpus.rows import check_held_out
 from deeptalk.corpus.sentences import load_sentences, sentences_of_file
 from deeptalk.corpus.synthesis import demo_speech
 from deeptalk.corpus.synthesis.plan import SHARES, SpeechPlan, plan_speech, speak
@@ -113,7 +114,8 @@ def plan_clips(config: CorpusConfig, events: Sequence[SpeechEvent] | None = None
     Raises UserError where speakers or sentences of one split occur in another.
     """
     clips = list(_first_of_each_split(_sources(config, events), config.max_clips_per_split))
-    check_held_out((clip.speaker, clip.sentence, clip.split) for clip in clips)
+    check_held_out(((clip.speaker, clip.split) for clip in clips), "speaker")
+    check_held_out(((clip.sentence, clip.split) for clip in clips), "sentence")
     counts: Counter[str] = Counter()
     planned = []
     for clip in clips:
@@ -142,18 +144,6 @@ def expected_bytes(clips: Sequence[PlannedClip], config: CorpusConfig, channels:
         samples = round(clip.expected_seconds * SAMPLE_RATE)
         total += 2 * samples + 4 * channels * frame_count(samples, frame_rate) * clip.performances(config)
     return total
-
-
-def check_held_out(clips: Iterable[tuple[str, str, str]]) -> None:
-    """Raise UserError where a speaker or a sentence of (speaker, sentence, split) is in two splits; "" is unknown."""
-    homes: dict[tuple[str, str], str] = {}
-    for speaker, sentence, split in clips:
-        for kind, value in (("speaker", speaker), ("sentence", sentence)):
-            if value and homes.setdefault((kind, value), split) != split:
-                raise UserError(
-                    f"The {kind} {value!r} is in the splits {homes[kind, value]} and {split}; held out means that "
-                    f"every {kind} is in one split only."
-                )
 
 
 def _sources(config: CorpusConfig, events: Sequence[SpeechEvent] | None) -> Iterable[PlannedClip]:

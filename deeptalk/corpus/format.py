@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from deeptalk.corpus.rows import PerformanceRow, SpeechRow, Table, read_rows, rows_sha256
 from deeptalk.errors import UserError
-from deeptalk.face import BLINK_AND_GAZE, load_rig
+from deeptalk.face import BLINK_AND_GAZE, channels_of
 from deeptalk.files import file_sha256, read_json
 
 if TYPE_CHECKING:
@@ -203,12 +203,16 @@ class Corpus:
         return event_of_row(self.speech[speech], self.waveform(speech))
 
     def features(
-        self, encoder: "SpeechEncoder", progress: bool = False, cache_folder: str | Path | None = None
+        self,
+        encoder: "SpeechEncoder",
+        progress: bool = False,
+        cache_folder: str | Path | None = None,
+        workers: int = 1,
     ) -> "FeatureStore":
         """Features of all speech, computed once and kept under the encoder's key (see `FeatureStore.build`)."""
         from deeptalk.corpus.features import FeatureStore
 
-        return FeatureStore.build(self, encoder, progress=progress, cache_folder=cache_folder)
+        return FeatureStore.build(self, encoder, progress=progress, cache_folder=cache_folder, workers=workers)
 
     def check_split(self, split: str) -> None:
         """Raise UserError, naming the splits there are, unless `split` is one of them."""
@@ -234,7 +238,7 @@ def _check_manifest(folder: Path, manifest: Any) -> None:
         raise UserError(
             f"{path} was edited after it was written: its hash does not fit. Restore it or build the corpus again."
         )
-    expected, given = tuple(load_rig(manifest["rig"]).channels), tuple(manifest["channels"])
+    expected, given = tuple(channels_of(manifest["rig"])), tuple(manifest["channels"])
     if given != expected:
         place = next((i for i, (a, b) in enumerate(zip(given, expected)) if a != b), min(len(given), len(expected)))
         raise UserError(

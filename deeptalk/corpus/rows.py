@@ -93,7 +93,7 @@ class Table(Sequence[Row], Generic[Row]):
     """
 
     def __init__(self, table: pa.Table, kind: type[Row]):
-        self._table = table.combine_chunks()
+        self.arrow = table.combine_chunks()
         self.kind: type[Row] = kind
         self._names = [field.name for field in dataclasses.fields(kind)]
         self._columns: dict[str, list[Any]] = {}
@@ -118,12 +118,12 @@ class Table(Sequence[Row], Generic[Row]):
     def column(self, name: str) -> list[Any]:
         """Values of one field of all rows, in order: what the rows hold, except that phones are not given."""
         if name not in self._columns:
-            self._columns[name] = self._table.column(name).to_pylist()
+            self._columns[name] = self.arrow.column(name).to_pylist()
         return self._columns[name]
 
     def numbers(self, name: str) -> np.ndarray:
         """Values of a numeric field that is known in every row, as an array (row,)."""
-        return self._table.column(name).to_numpy()
+        return self.arrow.column(name).to_numpy()
 
     def _decode(self, place: int) -> Row:
         values = {name: self.column(name)[place] for name in self._names if name != "phones"}
@@ -142,7 +142,7 @@ class Table(Sequence[Row], Generic[Row]):
     @cached_property
     def _phones(self) -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray, np.ndarray]:
         """Offsets (row + 1,) into the phones of all rows, and the fields of these."""
-        column = self._table.column("phones")
+        column = self.arrow.column("phones")
         lists = column.chunk(0) if column.num_chunks else pa.array([], type=_PHONES)
         names = ("start_seconds", "end_seconds", "stress")
         numbers = (lists.values.field(name).to_numpy() for name in names)
@@ -197,3 +197,17 @@ def read_rows(path: Path, kind: type[Row]) -> Table[Row]:
                 "or copy the corpus again."
             )
     return Table(table, kind)
+
+
+def check_held_out(rows: Iterable[tuple[str, str]], kind: str) -> None:
+    """Raise UserError where a speaker or sentence (`kind` says which) of rows (name, split) is in two splits.
+
+    The empty name is unknown.
+    """
+    homes: dict[str, str] = {}
+    for name, split in rows:
+        if name and homes.setdefault(name, split) != split:
+            raise UserError(
+                f"The {kind} {name!r} is in the splits {homes[name]} and {split}; held out means that every {kind} is "
+                "in one split only."
+            )

@@ -122,10 +122,11 @@ class ShardFolder(Generic[Task]):
         """Shards that are there."""
         return [index for index in range(len(self.tasks)) if self.shard(index).is_dir()]
 
-    def make(self, make: MakesShard, workers: int, step: Callable[[float], None]) -> None:
-        """Make the shards that are missing, in this process or in `workers` others, one thread each.
+    def make(self, make: MakesShard, workers: int, step: Callable[[float], None], own_threads: int | None = 1) -> None:
+        """Make the shards that are missing, in `workers` processes of one thread, or for 1 in this one.
 
-        An error in a shard stops the others; what is finished stays. Ctrl-C likewise.
+        This one uses `own_threads` for linear algebra; None is as many as it is set to, and bits may then differ. An
+        error in a shard stops the others; what is finished stays. Ctrl-C likewise.
         """
         done = set(self.finished())
         missing = [index for index in range(len(self.tasks)) if index not in done]
@@ -134,7 +135,7 @@ class ShardFolder(Generic[Task]):
             with _one_thread():
                 _Crew(make, workers).work([(self.tasks[i], self.shard(i)) for i in missing], step, self._add_seconds)
             return
-        with threadpool_limits(1):
+        with threadpool_limits(own_threads):
             for index in missing:
                 self._add_seconds(make(self.tasks[index], self.shard(index), step))
 

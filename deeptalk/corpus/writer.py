@@ -27,7 +27,7 @@ from deeptalk.corpus.performer import Phone
 from deeptalk.corpus.rows import PerformanceRow, SpeechRow, rows_sha256, write_rows
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
-from deeptalk.face import load_rig
+from deeptalk.face import channels_of
 from deeptalk.files import atomic_folder, file_sha256, write_json
 from deeptalk.speech import SAMPLE_RATE, frame_count
 
@@ -94,7 +94,7 @@ class CorpusWriter:
     ):
         self.out = Path(out)
         self.frame_rate = frame_rate
-        self.channels = tuple(load_rig(rig).channels)
+        self.channels = tuple(channels_of(rig))
         self.header = {"format": FORMAT, "version": VERSION, "rig": rig, "channels": list(self.channels)}
         self.header |= {"frame_rate": frame_rate, "sample_rate": SAMPLE_RATE, "provenance": provenance}
         self.header |= {"license": license, "performer": performer, "config": config}

@@ -1,4 +1,6 @@
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 import torch
 from corpus_samples import BLINK, JAW, write_corpus
 
-from deeptalk.corpus import FeatureStore, feature_statistics, motion_statistics
+from deeptalk.corpus import FeatureStore, feature_statistics, features, motion_statistics
 from deeptalk.errors import UserError
 from deeptalk.speech import SpeechEncoder, build_encoder, frame_count
 
@@ -90,6 +92,61 @@ def test_an_interrupted_computation_leaves_nothing(corpus, monkeypatch):
     with pytest.raises(RuntimeError, match="killed"):
         corpus.features(encoder)
     assert list((corpus.folder / "features").iterdir()) == []
+
+
+class Failing(Counting):
+    """Fails when it is asked for its batch number `at`."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def encode(self, waveforms, sample_lengths, frame_lengths):
+        if len(self.sizes) == self.at:
+            raise KeyboardInterrupt
+        return super().encode(waveforms, sample_lengths, frame_lengths)
+
+
+def test_a_stopped_computation_goes_on(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_SECONDS", 4.0)
+    settings = {"batch_seconds": 2.5}
+    whole = Counting()
+    expected = FeatureStore.build(corpus, whole, cache_folder=tmp_path / "whole", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        FeatureStore.build(corpus, Failing(at=5), **settings)
+    rest = Counting()
+    store = FeatureStore.build(corpus, rest, **settings)
+    assert 0 < len(whole.sizes) - len(rest.sizes) <= 5
+    assert (store.folder / "features.npy").read_bytes() == (expected.folder / "features.npy").read_bytes()
+    assert [path.name for path in store.folder.parent.iterdir()] == [store.folder.name]
+
+
+def test_of_two_that_want_the_same_one_computes(corpus):
+    class Slow(Counting):
+        def encode(self, *arguments):
+            time.sleep(0.2)
+            return super().encode(*arguments)
+
+    encoders = Slow(), Slow()
+    with ThreadPoolExecutor() as pool:
+        stores = list(pool.map(corpus.features, encoders))
+    assert sorted(len(encoder.sizes) > 0 for encoder in encoders) == [False, True]
+    assert np.array_equal(stores[0].get(3), stores[1].get(3))
+
+
+def test_two_processes_compute_what_one_computes(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_SECONDS", 4.0)
+    encoder = build_encoder("logmel")
+    one, two = (
+        FeatureStore.build(corpus, encoder, workers=count, cache_folder=tmp_path / str(count), batch_seconds=2.5)
+        for count in (1, 2)
+    )
+    assert np.allclose(np.load(one.folder / "features.npy"), np.load(two.folder / "features.npy"), atol=1e-2)
+
+
+def test_part_of_a_clip(corpus):
+    store = corpus.features(Counting())
+    assert np.array_equal(store.get(1, slice(3, 7)), store.get(1)[3:7])
 
 
 def test_frame_rate_must_fit(corpus):
