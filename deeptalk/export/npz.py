@@ -9,7 +9,7 @@ import numpy as np
 
 from deeptalk.errors import UserError
 from deeptalk.export.formats import Exportable, TakeFields, check_motion
-from deeptalk.face import load_rig
+from deeptalk.face import channels_of
 from deeptalk.files import atomic_path
 
 _FIELDS = ("motion", "channels", "rig", "frame_rate", "recipe")
@@ -24,7 +24,7 @@ def write_npz(take: Exportable, path: Path) -> None:
     check_motion(take.motion, "The motion to save")
     arrays: dict[str, Any] = {
         "motion": np.ascontiguousarray(take.motion, np.float32),
-        "channels": np.array(load_rig(take.rig).channels),
+        "channels": np.array(channels_of(take.rig)),
         "rig": np.array(take.rig),
         "frame_rate": np.array(take.frame_rate, np.float64),
         "recipe": np.array(json.dumps(take.recipe, ensure_ascii=False)),
@@ -54,15 +54,14 @@ def read_npz(path: str | Path) -> TakeFields:
     missing = [name for name in _FIELDS if name not in arrays]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; expected a take saved by `Take.save`.")
-    rig = load_rig(str(arrays["rig"]))
+    rig = str(arrays["rig"])
+    channels = channels_of(rig)
     names = [str(name) for name in arrays["channels"]]
-    if sorted(names) != sorted(rig.channels) or arrays["motion"].shape[-1:] != (len(names),):
-        raise UserError(
-            f"{path} does not hold the {len(rig.channels)} channels of rig {rig.name!r}; save the take again."
-        )
+    if sorted(names) != sorted(channels) or arrays["motion"].shape[-1:] != (len(names),):
+        raise UserError(f"{path} does not hold the {len(channels)} channels of rig {rig!r}; save the take again.")
     return TakeFields(
-        motion=np.ascontiguousarray(arrays["motion"][:, [names.index(name) for name in rig.channels]]),
-        rig=rig.name,
+        motion=np.ascontiguousarray(arrays["motion"][:, [names.index(name) for name in channels]]),
+        rig=rig,
         frame_rate=float(arrays["frame_rate"]),
         recipe=json.loads(str(arrays["recipe"])),
         samples=arrays.get("samples"),

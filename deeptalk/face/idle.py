@@ -29,7 +29,12 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from deeptalk.errors import UserError
-from deeptalk.face.channels import CHANNELS
+from deeptalk.face.channels import BLINK_AND_GAZE, CHANNELS
+from deeptalk.face.lids import limit_blink
+from deeptalk.face.rig import Rig
+
+BLINK_AND_GAZE_COLUMNS = [CHANNELS.index(name) for name in BLINK_AND_GAZE]
+"""Columns of an ARKit motion that idle life moves."""
 
 SAMPLE_RATE = 16_000
 """Of the speech that is handed in."""
@@ -126,6 +131,16 @@ def idle_life(
     for name, values in {**_look(eyes / full_gaze_degrees), "eyeBlinkLeft": closed, "eyeBlinkRight": closed}.items():
         motion[:, CHANNELS.index(name)] = values
     return Idle(motion, np.radians(rotation).astype(np.float32))
+
+
+def with_idle(
+    motion: Float[np.ndarray, "frame 52"], idle: Float[np.ndarray, "frame 52"], rig: Rig
+) -> Float[np.ndarray, "frame 52"]:
+    """An ARKit motion whose blinks and gaze are those of `Idle.motion`, closing the lids of the rig and no more."""
+    joined = motion.copy()
+    joined[:, BLINK_AND_GAZE_COLUMNS] = idle[:, BLINK_AND_GAZE_COLUMNS]
+    limit_blink(joined, rig)
+    return joined
 
 
 def _check(frame_count: int, frame_rate: float, seed: int, samples: np.ndarray | None) -> None:

@@ -5,10 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
 from deeptalk.errors import UserError
 from deeptalk.face import BLINK_AND_GAZE, CHANNELS, idle, load_rig
 from deeptalk.face.idle import idle_life
+from deeptalk.face.lids import lid_margins
 
 BLINK = CHANNELS.index("eyeBlinkLeft")
 
@@ -186,6 +188,26 @@ def test_lids_follow_the_gaze_down():
     down = rig.deltas[rig.channels.index("eyeLookDownLeft")][lid, 1]
     # an eye of 14.5 mm that turns by 10 degrees moves its front by 2.5 mm
     assert down.min() < -0.0025
+
+
+def test_lids_meet_and_do_not_pass_each_other():
+    rig = load_rig("arkit")
+    rng = np.random.default_rng(5)
+    motion = np.zeros((200, 52), np.float32)
+    for name in ("eyeSquintLeft", "cheekSquintLeft", "eyeSquintRight", "eyeWideRight"):
+        motion[:, CHANNELS.index(name)] = rng.random(200)
+    life = idle_life(200, 25.0, 1)
+    life.motion[:, [BLINK, BLINK + 1]] = 1.0
+    joined = idle.with_idle(motion, life.motion, rig)
+    assert not motion[:, BLINK].any()
+    others = [column for column in range(52) if column not in idle.BLINK_AND_GAZE_COLUMNS]
+    np.testing.assert_array_equal(joined[:, others], motion[:, others])
+    for side in ("Left", "Right"):
+        upper, lower = lid_margins(rig, side)
+        vertices = rig.vertices(torch.from_numpy(joined)).numpy()
+        gap_mm = 1000 * (vertices[:, upper, 1] - vertices[:, lower, 1])
+        assert gap_mm.min() > -0.05
+        assert np.median(gap_mm) < 2.0  # closed, but for eyes opened wide
 
 
 def test_head_moves_a_few_degrees_slowly_and_smoothly():
