@@ -48,7 +48,8 @@ def write_video(take: Exportable, path: str | Path, size: int | tuple[int, int] 
         size: pixels of the square picture, or (width, height); even, as both codecs ask.
         head: the head to draw on.
 
-    Raises UserError for another suffix, odd sizes, a motion that does not fit, or where nothing can be drawn or written.
+    Raises UserError for another suffix, odd sizes, a motion that does not fit, or where nothing can be drawn
+    or written.
     """
     _write([take], path, None, size, 1, head)
 
@@ -113,9 +114,7 @@ def _pictures(
     from deeptalk.render import contact_sheet, iterate_frames
 
     streams = [
-        iterate_frames(
-            head or load_rig(take.rig), take.motion, size, head_rotation_radians=take.head_rotation_radians
-        )
+        iterate_frames(head or load_rig(take.rig), take.motion, size, head_rotation_radians=take.head_rotation_radians)
         for take in takes
     ]
     for images in zip(*streams, strict=True):
@@ -152,7 +151,7 @@ class _VideoFile:
         self._path, self._count = path, 0
         self._rate = Fraction(takes[0].frame_rate).limit_denominator(1001)
         try:
-            self._container: av.container.OutputContainer = av.open(str(temporary), "w", format=codecs.container)
+            self._container: Any = av.open(str(temporary), "w", format=codecs.container)
             recipes = [{"rig": take.rig, "recipe": dict(take.recipe)} for take in takes]
             self._container.metadata["comment"] = json.dumps(recipes, ensure_ascii=False)
             self._video: Any = self._container.add_stream(codecs.video, rate=self._rate, options=codecs.video_options)
@@ -167,7 +166,7 @@ class _VideoFile:
         context.colorspace, context.color_primaries = BT709, BT709
         context.color_trc, context.color_range = SRGB_CURVE, STUDIO_RANGE
         self._sound = None if sound is None else _sound_frames(sound)
-        self._next_sound = None if self._sound is None else next(self._sound, None)
+        self._next_sound: Any = None if self._sound is None else next(self._sound, None)
 
     def __enter__(self) -> "_VideoFile":
         return self

@@ -88,7 +88,8 @@ def drawing_mesh(rig: Rig, refine_skin: bool = True) -> DrawingMesh:
         vertices = np.concatenate([vertices, middles])
         share = {name: np.concatenate([value, value[new].mean(axis=1)]) for name, value in share.items()}
         parents = np.concatenate([parents, new])
-    plain, place, drawn = _colours(vertices, share, centres, _ball_radius(vertices, share, centres)), _face_place(vertices, centres), vertices.copy()
+    plain = _colours(vertices, share, centres, _ball_radius(vertices, share, centres))
+    place, drawn = _face_place(vertices, centres), vertices.copy()
     colours = _blend(plain, BROW, 0.85 * _brow_strength(vertices, centres) * share["skin"])
     for side, centre in centres.items():
         mask = share[side] > 0.99
@@ -97,9 +98,14 @@ def drawing_mesh(rig: Rig, refine_skin: bool = True) -> DrawingMesh:
     # A bulge is on top of the parents as drawn, which may bulge themselves.
     drawn[:count] = vertices[:count]
     bulge = drawn[count:] - drawn[parents].mean(axis=1)
-    as_bytes = (np.round(array).astype(np.uint8) for array in (colours, plain))
     return DrawingMesh(
-        faces, parents, bulge.astype(np.float32), *as_bytes, place.astype(np.float32), _materials(faces, share)
+        faces=faces,
+        parents=parents,
+        bulge=bulge.astype(np.float32),
+        colours=np.round(colours).astype(np.uint8),
+        plain_colours=np.round(plain).astype(np.uint8),
+        place=place.astype(np.float32),
+        materials=_materials(faces, share),
     )
 
 
@@ -131,7 +137,7 @@ def _rounding(ends: Float[np.ndarray, "edge 2 3"], normals: Float[np.ndarray, "e
 def _with_level_neck(
     rig: Rig, vertices: Float[np.ndarray, "vertex 3"]
 ) -> tuple[Int[np.ndarray, "face 3"], Int[np.ndarray, "new 2"], Float[np.ndarray, "new 3"]]:
-    """Faces with rows added below the lowest open edge, if that is uneven, and the new vertices as parents and bulge."""
+    """Faces with rows added below the lowest open edge, if that is uneven; parents and bulge of the new vertices."""
     faces = np.asarray(rig.faces)
     nothing = faces, np.zeros((0, 2), np.int64), np.zeros((0, 3))
     edges = _lowest_open_edges(faces, vertices)
@@ -216,7 +222,7 @@ def _face_place(
     vertices: Float[np.ndarray, "vertex 3"], centres: dict[str, Float[np.ndarray, "3"]]
 ) -> Float[np.ndarray, "vertex 3"]:
     place = np.zeros_like(vertices)
-    for side, centre in centres.items():
+    for centre in centres.values():
         sign = np.sign(centre[0])
         mask = vertices[:, 0] * sign >= 0
         place[mask] = (vertices[mask] - centre) * [sign, 1, 1]

@@ -13,15 +13,15 @@ class CpuRenderer:
     """Draws frames of one scene; may be called by several threads at a time, and each gives the same bytes."""
 
     name = "cpu"
+    threads_allowed = True
 
     def __init__(self, scene: Scene):
         self.scene = scene
-        self.threads_allowed = True
         camera = scene.camera
         self._look = scene.look
         self._offsets = scene.samples + np.float32(0.5)
         self._radii = np.array(shading.OCCLUSION_METRES, np.float32)
-        self._reaches = np.maximum(1, np.round(self._radii * camera.pixels_per_metre)).astype(np.int64)
+        self._reaches = shading.reaches_pixels(camera.pixels_per_metre)
         self._margin = int(self._reaches.max())
         self._style = (
             *(shading.MATERIALS, shading.LIGHTS, shading.AMBIENT, shading.PALETTE, shading.EYE, shading.OCCLUSION),
@@ -47,7 +47,18 @@ class CpuRenderer:
         kernels.rasterise(screen, faces, self._offsets, self._margin, scene.two_sided, nearness, face_of)
         kernels.hollows(nearness[0], self._reaches, self._radii, self._margin, hollow)
         surface = (screen, normals, colours, places, faces, materials, self._offsets, self._margin)
-        kernels.shade(*surface, nearness, face_of, hollow, self._reaches, self._radii, self._look, self._style, scene.background, picture)
+        kernels.shade(
+            *surface,
+            nearness,
+            face_of,
+            hollow,
+            self._reaches,
+            self._radii,
+            self._look,
+            self._style,
+            scene.background,
+            picture,
+        )
         return picture
 
     def close(self) -> None:

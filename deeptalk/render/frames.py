@@ -77,7 +77,8 @@ def iterate_frames(
         rig: any rig; parts that it names in its regions (eyes, teeth, tongue, lips) are drawn as such.
         motion: (frame, channel) finite values.
         size: pixels of a square picture, or (width, height).
-        backend: "egl" for a graphics driver, "cpu" for numba's kernels; None takes the first that works here.
+        backend: "egl" for a graphics driver, "cpu" for numba's kernels; None takes a GPU's driver, else the
+            kernels, else a driver that draws on the processor.
         antialias: average four samples a pixel.
         head_rotation_radians: (frame, 3) yaw to the character's left, pitch down, roll to the character's right;
             positive turns about y, x and z by the right-hand rule, roll first.
@@ -94,14 +95,15 @@ def iterate_frames(
     _check_rows(errors_millimetres, (len(motion), len(rig.neutral)), "The error map")
     scene = make_scene(rig, size, antialias)
     renderer = open_renderer(scene, backend)
-    if errors_millimetres is not None and heat_maximum_millimetres is None:
-        heat_maximum_millimetres = float(np.max(errors_millimetres))
+    hottest = heat_maximum_millimetres
+    if hottest is None:
+        hottest = 1.0 if errors_millimetres is None else float(np.max(errors_millimetres))
 
     def picture(frame: int, positions: np.ndarray, normals: np.ndarray) -> np.ndarray:
         if errors_millimetres is None:
             return renderer.draw(positions, normals, scene.colours)
         drawn = scene.head.on_drawn(np.asarray(errors_millimetres[frame], np.float32))
-        return renderer.draw(positions, normals, linear(heat_colours(drawn, heat_maximum_millimetres)), plain=True)
+        return renderer.draw(positions, normals, linear(heat_colours(drawn, hottest)), plain=True)
 
     return _drawn(scene, renderer, picture, motion, head_rotation_radians)
 
@@ -142,29 +144,33 @@ def _check_rows(values: np.ndarray | None, shape: tuple[int, int], what: str) ->
 
 
 def open_renderer(scene: Scene, backend: Backend | None = None) -> Renderer:
-    """The renderer of that name, or the first that works here; the choice is logged once.
+    """The renderer of that name, or the fastest that works here; the choice is logged once.
 
     Raises UserError naming both remedies where none works.
     """
     if backend not in (None, "egl", "cpu"):
         raise UserError(f"There is no backend {backend!r}; the backends are: egl, cpu.")
-    problems = []
-    for name in ("egl", "cpu") if backend is None else (backend,):
-        problem = _problem(name)
-        if problem is None:
-            _log_once(name)
-            if name == "egl":
-                from deeptalk.render.egl import EglRenderer
+    problems = {name: problem for name in ("egl", "cpu") if (problem := _problem(name)) is not None}
+    if backend is None:
+        # A driver that draws on the processor is several times slower than the kernels (benchmarks/bench_render.py).
+        order: tuple[Backend, ...] = (
+            ("cpu", "egl") if "egl" not in problems and _driver_is_software() else ("egl", "cpu")
+        )
+        backend = next((name for name in order if name not in problems), None)
+    if backend is None or backend in problems:
+        reasons = "; ".join(f"{name}: {problem}" for name, problem in problems.items() if backend in (None, name))
+        raise UserError(
+            f"No pictures can be drawn here ({reasons}). Install numba (pip install 'deeptalk[pictures]'), or moderngl "
+            "and a graphics driver with EGL (apt-get install libegl1 libgl1-mesa-dri)."
+        )
+    _log_once(backend)
+    if backend == "egl":
+        from deeptalk.render.egl import EglRenderer
 
-                return EglRenderer(scene)
-            from deeptalk.render.cpu import CpuRenderer
+        return EglRenderer(scene)
+    from deeptalk.render.cpu import CpuRenderer
 
-            return CpuRenderer(scene)
-        problems.append(f"{name}: {problem}")
-    raise UserError(
-        f"No pictures can be drawn here ({'; '.join(problems)}). Install numba (pip install 'deeptalk[pictures]'), or "
-        "moderngl and a graphics driver with EGL (apt-get install libegl1 libgl1-mesa-dri)."
-    )
+    return CpuRenderer(scene)
 
 
 @functools.cache
@@ -172,7 +178,28 @@ def _problem(backend: str) -> str | None:
     """Why a backend cannot draw here; None if it can."""
     if backend == "cpu":
         return None if importlib.util.find_spec("numba") else "numba is not installed"
-    return "not yet"
+    name = _driver()
+    return None if name.startswith("GL ") else name
+
+
+@functools.cache
+def _driver() -> str:
+    """ "GL " and the name of the graphics driver, or why there is none."""
+    from deeptalk.render.egl import open_context
+
+    try:
+        context = open_context()
+    except ImportError:
+        return "moderngl is not installed"
+    except Exception as error:  # moderngl raises bare Exception, and the driver's loader what it likes
+        return f"no graphics driver ({error})"
+    name = str(context.info["GL_RENDERER"])
+    context.release()
+    return f"GL {name}"
+
+
+def _driver_is_software() -> bool:
+    return any(word in _driver().lower() for word in ("llvmpipe", "softpipe", "swrast", "swiftshader"))
 
 
 @functools.cache

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 
 from deeptalk.face import Rig, weld_map
-from deeptalk.face.head_pose import head_pivot, rotation_matrices
 from deeptalk.face.appearance import SUBDIVISIONS, DrawingMesh, drawing_mesh
+from deeptalk.face.head_pose import head_pivot, rotation_matrices
 
 CHUNK_FRAMES = 16
 """Frames deformed in one go: large enough for the matrix product, small enough for the cache."""
@@ -55,7 +55,7 @@ class DrawnHead:
     def place(
         self, vertices: Float[np.ndarray, "vertex 3"], rotation_radians: Float[np.ndarray, "3"] | None
     ) -> tuple[Float[np.ndarray, "drawn 3"], Float[np.ndarray, "drawn 3"]]:
-        """Positions and unit normals of the drawn vertices from those of the rig's own; yaw, pitch, roll of the head."""
+        """Positions and unit normals of the drawn vertices, from the rig's own; the head turned by yaw, pitch, roll."""
         first, second, third = (vertices[self._own_faces[:, corner]] for corner in range(3))
         u, v = second - first, third - first
         doubled_area = np.stack(

@@ -33,10 +33,10 @@ def rasterise(screen, faces, offsets, margin, two_sided, nearness, face_of):  # 
         ax, ay, an = screen[a, 0], screen[a, 1], screen[a, 2]
         bx, by, bn = screen[b, 0], screen[b, 1], screen[b, 2]
         cx, cy, cn = screen[c, 0], screen[c, 1], screen[c, 2]
-        left = max(0, int(math.ceil(min(ax, min(bx, cx)) - high)))
-        right = min(width - 1, int(math.floor(max(ax, max(bx, cx)) - low)))
-        top = max(0, int(math.ceil(min(ay, min(by, cy)) - high)))
-        bottom = min(height - 1, int(math.floor(max(ay, max(by, cy)) - low)))
+        left = max(0, math.ceil(min(ax, min(bx, cx)) - high))
+        right = min(width - 1, math.floor(max(ax, max(bx, cx)) - low))
+        top = max(0, math.ceil(min(ay, min(by, cy)) - high))
+        bottom = min(height - 1, math.floor(max(ay, max(by, cy)) - low))
         if left > right or top > bottom:
             continue
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
@@ -58,9 +58,9 @@ def rasterise(screen, faces, offsets, margin, two_sided, nearness, face_of):  # 
                 begin, end = span(a_by_x * x0 + a_by_y * y0, a_by_x, a_reach, begin, end)
                 begin, end = span(b_by_x * x0 + b_by_y * y0, b_by_x, b_reach, begin, end)
                 begin, end = span(ONE + c_by_x * x0 + c_by_y * y0, c_by_x, c_reach, begin, end)
-                first = int(math.ceil(begin))
+                first = math.ceil(begin)
                 near = cn + n_by_x * (x0 + F(first)) + n_by_y * y0
-                for x in range(first, int(math.floor(end)) + 1):
+                for x in range(first, math.floor(end) + 1):
                     if near > nearness[sample, y + margin, x + margin]:
                         nearness[sample, y + margin, x + margin] = near
                         face_of[sample, y, x] = face
@@ -126,11 +126,13 @@ def hollowness(nearness, reaches, radii, x, y):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def shade(screen, normals, colours, places, faces, face_material, offsets, margin, nearness, face_of, hollow,
-          reaches, radii, look, style, background, picture):  # type: ignore[no-untyped-def]  # fmt: skip
+def shade(  # type: ignore[no-untyped-def]
+    screen, normals, colours, places, faces, face_material, offsets, margin, nearness, face_of, hollow,
+    reaches, radii, look, style, background, picture,
+):  # fmt: skip
     """Fill `picture` (h, w, 3) with bytes: the mean colour of each pixel's samples.
 
-    Where all samples of a pixel lie on smooth skin, one stands for all. `look` holds the focal length and the
+    Where all samples of a pixel lie on smooth skin, its middle stands for all. `look` holds the focal length and the
     picture's centre in pixels, then the camera's axes; `style` the tables of `shading`.
     """
     samples, height, width = face_of.shape
@@ -149,7 +151,9 @@ def shade(screen, normals, colours, places, faces, face_material, offsets, margi
                         sums[k] += background[y, k]
                     continue
                 a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
-                px, py = F(x) + offsets[sample, 0], F(y) + offsets[sample, 1]
+                px, py = F(x) + HALF, F(y) + HALF
+                if count > 1:
+                    px, py = F(x) + offsets[sample, 0], F(y) + offsets[sample, 1]
                 ax, ay = screen[a, 0], screen[a, 1]
                 bx, by = screen[b, 0] - ax, screen[b, 1] - ay
                 cx, cy = screen[c, 0] - ax, screen[c, 1] - ay
@@ -157,8 +161,9 @@ def shade(screen, normals, colours, places, faces, face_material, offsets, margi
                 area = bx * cy - cx * by
                 scale = ONE / area
                 share_b, share_c = (dx * cy - cx * dy) * scale, (bx * dy - dx * by) * scale
-                share_a = (ONE - share_b - share_c) * screen[a, 2]
-                share_b, share_c = share_b * screen[b, 2], share_c * screen[c, 2]
+                # A pixel's middle may lie beside the face that its samples met: the nearest point of it, then.
+                share_a = max(ZERO, ONE - share_b - share_c) * screen[a, 2]
+                share_b, share_c = max(ZERO, share_b) * screen[b, 2], max(ZERO, share_c) * screen[c, 2]
                 scale = ONE / (share_a + share_b + share_c)
                 share_a, share_b, share_c = share_a * scale, share_b * scale, share_c * scale
                 nx = share_a * normals[a, 0] + share_b * normals[b, 0] + share_c * normals[c, 0]
@@ -200,7 +205,7 @@ def shade(screen, normals, colours, places, faces, face_material, offsets, margi
 
 @kernel
 def alike(nearness, face_of, face_material, margin, x, y):  # type: ignore[no-untyped-def]
-    """1 where the first sample can stand for all: all on skin without a step in depth, or all beside the head."""
+    """1 where one point can stand for all samples: all on skin without a step in depth, or all beside the head."""
     samples = face_of.shape[0]
     if samples == 1:
         return 1
@@ -211,9 +216,9 @@ def alike(nearness, face_of, face_material, margin, x, y):  # type: ignore[no-un
         if first < 0:
             if face >= 0:
                 return samples
-        elif face < 0 or face_material[face] != 0:
-            return samples
-        elif abs(nearness[sample, y + margin, x + margin] - near) > F(0.004) * near:
+            continue
+        step_in_depth = abs(nearness[sample, y + margin, x + margin] - near) > F(0.004) * near
+        if face < 0 or face_material[face] != 0 or step_in_depth:
             return samples
     return 1
 

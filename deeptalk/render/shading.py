@@ -1,11 +1,10 @@
 """Light, materials and tone of a picture: one set of numbers, read by both backends.
 
-Colours are linear light (Rec. 709 primaries), directions are unit vectors in the rig's space, x to the character's left.
+Colours are linear light (Rec. 709 primaries), directions unit vectors in the rig's space, x to the character's left.
 """
 
-
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from deeptalk.face import appearance
 
@@ -63,3 +62,25 @@ def tone_table() -> Float[np.ndarray, "tone"]:
     room = 1 - SHOULDER
     bent = np.where(light < SHOULDER, light, 1 - room * np.exp(-(light - SHOULDER) / room))
     return (255 * np.where(bent <= 0.0031308, 12.92 * bent, 1.055 * bent ** (1 / 2.4) - 0.055)).astype(np.float32)
+
+
+def reaches_pixels(pixels_per_metre: float) -> Int[np.ndarray, "ring"]:
+    """Radii of hollows in whole pixels."""
+    return np.maximum(1, np.round(np.array(OCCLUSION_METRES) * pixels_per_metre)).astype(np.int64)
+
+
+def as_glsl() -> str:
+    """The tables above as the head of a shader."""
+    tables = {"LIGHTS": LIGHTS, "AMBIENT": AMBIENT, "MATERIALS": MATERIALS, "PALETTE": PALETTE, "EYE": EYE}
+    lines = ["#version 330", f"const float SHOULDER = {SHOULDER:.8f}, TONE_TOP = {TONE_TOP:.8f};"]
+    for name, table in tables.items():
+        values = ", ".join(f"{value:.8f}" for value in table.reshape(-1))
+        lines.append(f"const float {name}[{table.size}] = float[{table.size}]({values});")
+    lines += [
+        "vec3 light(int i) { return vec3(LIGHTS[6 * i], LIGHTS[6 * i + 1], LIGHTS[6 * i + 2]); }",
+        "vec3 light_colour(int i) { return vec3(LIGHTS[6 * i + 3], LIGHTS[6 * i + 4], LIGHTS[6 * i + 5]); }",
+        "vec3 ambient(int i) { return vec3(AMBIENT[3 * i], AMBIENT[3 * i + 1], AMBIENT[3 * i + 2]); }",
+        "vec3 palette(int i) { return vec3(PALETTE[3 * i], PALETTE[3 * i + 1], PALETTE[3 * i + 2]); }",
+        f"vec3 occlusion() {{ return vec3({', '.join(f'{value:.8f}' for value in OCCLUSION)}); }}",
+    ]
+    return "\n".join(lines) + "\n"
