@@ -6,11 +6,12 @@ those are other voices, made by the synthesis.
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import soundfile
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from scipy.signal import fftconvolve
 
 from deeptalk.errors import UserError
@@ -148,7 +149,8 @@ def apply_augmentation(samples: Samples, change: Augmentation) -> Samples:
         changed = with_room(changed, change.rt60_seconds, change.direct_decibels, generator)
     if change.noise is not None:
         changed = with_noise(changed, change.noise, change.snr_decibels, generator)
-    changed = with_gain(changed, change.gain_decibels)
+    if change.gain_decibels:
+        changed = with_gain(changed, change.gain_decibels)
     if change.band_hz is not None:
         changed = band_limited(changed, *change.band_hz)
     if change.codec is not None:
@@ -156,7 +158,7 @@ def apply_augmentation(samples: Samples, change: Augmentation) -> Samples:
     return changed
 
 
-def active_power(samples: Samples) -> float:
+def active_power(samples: Float[np.ndarray, " sample"]) -> float:
     """Mean square of the 20 ms blocks that lie within 30 dB of the loudest; 0 for silence."""
     padded = np.pad(samples.astype(np.float64), (0, -len(samples) % BLOCK_SAMPLES))
     blocks = np.square(padded).reshape(-1, BLOCK_SAMPLES).mean(axis=1)
@@ -225,10 +227,7 @@ def with_noise(samples: Samples, kind: str, snr_decibels: float, generator: np.r
 def with_gain(samples: Samples, gain_decibels: float) -> Samples:
     """Return the recording louder by the gain, or by as much of it as keeps the peaks within full scale."""
     peak = float(np.abs(samples).max())
-    factor = 10 ** (gain_decibels / 20)
-    if peak * factor > PEAK_LIMIT:
-        factor = min(1.0, PEAK_LIMIT / peak) if gain_decibels >= 0 and peak < PEAK_LIMIT else PEAK_LIMIT / peak
-        factor = max(factor, PEAK_LIMIT / peak)
+    factor = min(10 ** (gain_decibels / 20), PEAK_LIMIT / max(peak, 1e-9))
     return (samples * np.float32(factor)).astype(np.float32)
 
 
@@ -283,7 +282,7 @@ def _low_passed(samples: np.ndarray, high_hz: float) -> np.ndarray:
     return _filtered(samples, lambda hertz: 1.0 / (1.0 + (hertz / high_hz) ** 4))
 
 
-def _filtered(samples: np.ndarray, gain) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _filtered(samples: np.ndarray, gain: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Multiply the spectrum by a real gain (of Hz): no phase, so nothing moves in time."""
     size = len(samples) + SAMPLE_RATE // 10  # zeros between the end and the start, which the transform joins
     spectrum = np.fft.rfft(samples, size)
