@@ -9,38 +9,21 @@ import soxr
 
 from deeptalk.corpus.performer.affect import AffectCode
 from deeptalk.corpus.performer.event import SAMPLE_RATE
+from deeptalk.corpus.synthesis.onnx_graph import with_graph_output
 from deeptalk.corpus.synthesis.phonemes import phones_from_durations
 from deeptalk.corpus.synthesis.sound import Sound
-from deeptalk.corpus.synthesis.spectra import Spectra, edited
+from deeptalk.corpus.synthesis.spectra import Spectra, edited, stretched
 from deeptalk.corpus.synthesis.voices import Voice
 from deeptalk.errors import UserError
 
 ENGINE_RATE = 24_000
-_DURATION_OUTPUT = "/Clip_output_0"
+_DURATION_OUTPUT, _WANTED_OUTPUT = "/Clip_output_0", "/Div_40_output_0"
+"""Durations of the phonemes in whole units of 25 ms, and what they were before they were rounded."""
 _MISSING = (
     "Speech synthesis needs the package hibari-tts, which is not installed. "
     'Install it with: pip install "deeptalk[voice]" - or use the vendored demo speech '
     "(deeptalk.corpus.synthesis.demo_speech), which needs no extra package."
 )
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """One length-delimited protobuf field."""
-    size, length = len(payload), b""
-    while size > 127:
-        length += bytes([size & 127 | 128])
-        size >>= 7
-    return bytes([number << 3 | 2]) + length + bytes([size]) + payload
-
-
-def with_graph_output(model: bytes, name: str) -> bytes:
-    """ONNX model bytes whose graph also returns the float tensor `name`.
-
-    A protobuf message that occurs twice is merged, so a second `graph` field (7) that holds nothing but the new
-    `output` (12) is enough: the package `onnx` is not needed.
-    """
-    float_tensor = _field(2, _field(1, bytes([1 << 3, 1])))
-    return model + _field(7, _field(12, _field(1, name.encode()) + float_tensor))
 
 
 class _Engine:
@@ -59,7 +42,9 @@ class _Engine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        model = with_graph_output(Path(self.tts.model_path).read_bytes(), _DURATION_OUTPUT)
+        model = Path(self.tts.model_path).read_bytes()
+        for name in (_DURATION_OUTPUT, _WANTED_OUTPUT):
+            model = with_graph_output(model, name)
         self.session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def phonemes(self, text: str) -> str:
@@ -70,14 +55,22 @@ class _Engine:
         return "".join(mark for mark in sentences[0] if mark in self.tts.vocab)
 
     def run(self, phonemes: str, rate_factor: float) -> tuple[Spectra, np.ndarray]:
-        """Spectra and durations (phoneme + 2,) in units of 25 ms."""
+        """Spectra and durations (phoneme + 2,) in units of 25 ms.
+
+        The network rounds durations, so that speech asked to be 1.2 times as fast comes 1.08 times as fast; all
+        is stretched evenly in time until it is as long as the durations before rounding.
+        """
         inputs = {
             "ids": np.asarray([self.tts.ids(phonemes)], np.int64),
             "speed": np.asarray([rate_factor], np.float32),
         }
-        names = ["lh", "theta", "ln", "lr", "phi", "f0", _DURATION_OUTPUT]
-        *parts, durations = self.session.run(names, inputs)
-        return Spectra(*(part[0] for part in parts)), np.asarray(durations, np.float64).reshape(-1)
+        names = ["lh", "theta", "ln", "lr", "phi", "f0", _DURATION_OUTPUT, _WANTED_OUTPUT]
+        *parts, durations, wanted = self.session.run(names, inputs)
+        spectra = Spectra(*(part[0] for part in parts))
+        frames = len(spectra.f0_hertz)
+        stretched_frames = round(frames * float(wanted.sum() / durations.sum()))
+        units = np.asarray(durations, np.float64).reshape(-1) * (stretched_frames / frames)
+        return stretched(spectra, stretched_frames), units
 
     def vocode(self, spectra: Spectra, seed: int) -> np.ndarray:
         """Waveform (sample,) at 24 kHz."""
@@ -114,3 +107,9 @@ def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
 def phonemes_of(text: str) -> str:
     """Hibari's phoneme string of one sentence, for engines that have no pronunciations of their own."""
     return _engine().phonemes(text)
+
+
+def sentences_of(text: str) -> list[str]:
+    """Phoneme strings of the sentences of a text."""
+    engine = _engine()
+    return ["".join(mark for mark in part if mark in engine.tts.vocab) for part in engine.tts.phonemize(text)]

@@ -31,17 +31,26 @@ _STRESS = {"ˈ": 1, "ˌ": 2}
 _IGNORED = '"()“” '
 
 
-def phones_from_durations(phonemes: str, durations: np.ndarray, sound_seconds: float) -> list[Phone]:
+def phones_from_durations(
+    phonemes: str,
+    durations: np.ndarray,
+    sound_seconds: float,
+    *,
+    unit_seconds: float = UNIT_SECONDS,
+    lead_seconds: float = LEAD_SECONDS,
+) -> list[Phone]:
     """Phones that tile a sound of `sound_seconds`.
 
     Args:
         phonemes: hibari's phoneme string of one sentence.
-        durations: (phoneme + 2,) units of 25 ms, with the pads at both ends.
+        durations: (phoneme + 2,) in units, with the pads at both ends.
         sound_seconds: length of the sound.
+        unit_seconds: length of the unit; hibari's by default.
+        lead_seconds: how far the sound runs ahead of the durations; hibari's by default.
 
     Raises UserError for a symbol that has no ARPAbet counterpart.
     """
-    edges = np.concatenate([[0.0], np.cumsum(durations)]) * UNIT_SECONDS - LEAD_SECONDS
+    edges = np.concatenate([[0.0], np.cumsum(durations)]) * unit_seconds - lead_seconds
     starts: list[tuple[str, float, int]] = [(SILENCE, 0.0, 0)]
     stress, early, schwa_end = 0, 0.0, -1
     for place, mark in enumerate(phonemes, start=1):
@@ -75,7 +84,7 @@ def _tile(starts: Sequence[tuple[str, float, int]], sound_seconds: float) -> lis
     return [Phone(symbol, start, end, stress) for (symbol, start, stress), end in zip(kept, ends)]
 
 
-def symbols_of(phonemes: str) -> list[str]:
-    """ARPAbet symbols of a phoneme string, without pauses and stress."""
+def pronounced(phonemes: str) -> list[tuple[str, int]]:
+    """(ARPAbet symbol, stress) of a phoneme string, without pauses."""
     phones = phones_from_durations(phonemes, np.full(len(phonemes) + 2, 4.0), 0.1 * (len(phonemes) + 2))
-    return [phone.symbol for phone in phones if phone.symbol != SILENCE]
+    return [(phone.symbol, phone.stress) for phone in phones if phone.symbol != SILENCE]

@@ -11,6 +11,13 @@ from deeptalk.corpus.performer.affect import AffectCode, draw_affect
 from deeptalk.corpus.performer.event import SpeechEvent
 from deeptalk.corpus.sentences import Sentence, load_sentences
 from deeptalk.corpus.synthesis.engines import ENGINES, synthesize
+from deeptalk.corpus.synthesis.sound import (
+    LEAST_PAUSE_SECONDS,
+    LEAST_REST_SECONDS,
+    MOST_PAUSE_SECONDS,
+    MOST_REST_SECONDS,
+    PAUSE_SHARE,
+)
 from deeptalk.corpus.synthesis.voices import VOICES, Split, Voice, voices_of
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
@@ -21,6 +28,9 @@ HELD_OUT_SHARE = 0.05
 """Of the clips or hours, for validation and for test each."""
 UNSEEN_ENGINE = "flite"
 T = TypeVar("T")
+
+SECONDS_PER_LETTER: dict[str, float] = {"hibari": 0.0504, "joe": 0.0492, "praat": 0.0661, "flite": 0.0491}
+"""Of the spoken part at rate 1, over the stored sentences."""
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -48,11 +58,9 @@ class SpeechPlan:
     def expected_seconds(self) -> float:
         """Length to expect, from the text and the rates; right to a few per cent over many lines."""
         rate = self.affect.rate_factor * VOICES[self.voice].rate_factor
-        return 0.28 + SECONDS_PER_LETTER[self.engine] * len(self.text) / rate
-
-
-SECONDS_PER_LETTER: dict[str, float] = {"hibari": 0.0575, "joe": 0.0575, "praat": 0.0575, "flite": 0.0575}
-"""At rate 1, measured by benchmarks of docs/voices.md."""
+        rests = LEAST_REST_SECONDS + MOST_REST_SECONDS
+        pauses = 0.5 * (LEAST_PAUSE_SECONDS + MOST_PAUSE_SECONDS) * PAUSE_SHARE * self.text.count(",")
+        return rests + pauses + SECONDS_PER_LETTER[self.engine] * len(self.text) / rate
 
 
 def plan_speech(

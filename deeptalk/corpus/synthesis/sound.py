@@ -10,9 +10,13 @@ from deeptalk.errors import UserError
 NEUTRAL_LEVEL_DECIBELS = -28.0
 """RMS over the spoken part, relative to full scale, of speech at affect level 0."""
 PEAK_LIMIT = 0.95
-LEADING_SECONDS, TRAILING_SECONDS = 0.12, 0.16
-"""Silence kept before and after the words."""
+LEAST_REST_SECONDS, MOST_REST_SECONDS = 0.15, 0.60
+"""Silence before and after the words, so that faces learn to rest."""
+PAUSE_SHARE = 0.4
+LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.30, 0.80
+"""So many of the pauses at commas are made this long."""
 LEAST_PHONE_SECONDS = 0.025
+_FADE_SAMPLES = 80
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,62 @@ class Sound:
     """They tile the samples and begin and end with silence."""
 
 
-def finished(sound: Sound, level_decibels: float) -> Sound:
-    """The sound with its ends trimmed and at a level relative to that of neutral speech."""
-    samples, phones = trim(sound.samples, end_with_sound(sound.samples, sound.phones))
-    return Sound(at_level(samples, phones, NEUTRAL_LEVEL_DECIBELS + level_decibels), phones)
+def finished(sound: Sound, level_decibels: float, seed: int) -> Sound:
+    """The sound with rests of random length around and, now and then, within it, at a level relative to neutral."""
+    generator = np.random.default_rng([seed, 3])
+    rested = with_rests(Sound(sound.samples, end_with_sound(sound.samples, sound.phones)), generator)
+    return Sound(at_level(rested.samples, rested.phones, NEUTRAL_LEVEL_DECIBELS + level_decibels), rested.phones)
+
+
+def with_rests(sound: Sound, generator: np.random.Generator) -> Sound:
+    """The sound with silence of drawn length at both ends, and some pauses between words made longer."""
+    wanted = {0: generator.uniform(LEAST_REST_SECONDS, MOST_REST_SECONDS)}
+    wanted[len(sound.phones) - 1] = generator.uniform(LEAST_REST_SECONDS, MOST_REST_SECONDS)
+    for place, phone in enumerate(sound.phones):
+        if phone.symbol == SILENCE and place not in wanted:
+            longer, seconds = generator.random(), generator.uniform(LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS)
+            if longer < PAUSE_SHARE:
+                wanted[place] = max(seconds, phone.end_seconds - phone.start_seconds)
+    samples: list[np.ndarray] = []
+    phones: list[Phone] = []
+    total = 0
+    for place, phone in enumerate(sound.phones):
+        edges = round(phone.start_seconds * SAMPLE_RATE), round(phone.end_seconds * SAMPLE_RATE)
+        part = sound.samples[slice(*edges)]
+        if place in wanted:
+            part = _rest(
+                part, round(wanted[place] * SAMPLE_RATE), first=place == 0, last=place == len(sound.phones) - 1
+            )
+        samples.append(part)
+        start, total = total, total + len(part)
+        phones.append(Phone(phone.symbol, start / SAMPLE_RATE, total / SAMPLE_RATE, phone.stress))
+    return Sound(np.concatenate(samples), phones)
+
+
+def _rest(silence: np.ndarray, length: int, *, first: bool, last: bool) -> np.ndarray:
+    """A rest of so many samples: what is near the words stays, the far side is cut, or filled up with nothing.
+
+    Between words, what is filled in stands at the quietest place. Where sound meets nothing it fades over 5 ms.
+    """
+    if first or last:
+        near = silence[::-1] if first else silence
+        rest = np.zeros(length, np.float32)
+        rest[: len(near)] = _faded_out(near)[:length] if len(near) < length else _faded_out(near[:length])
+        return rest[::-1] if first else rest
+    if len(silence) >= length:
+        return silence
+    power = np.convolve(np.square(silence, dtype=np.float64), np.ones(_FADE_SAMPLES), mode="same")
+    margin = min(_FADE_SAMPLES, len(silence) // 2)
+    cut = margin + int(power[margin : len(silence) - margin + 1].argmin())
+    gap = np.zeros(length - len(silence), np.float32)
+    return np.concatenate([_faded_out(silence[:cut]), gap, _faded_out(silence[cut:][::-1])[::-1]])
+
+
+def _faded_out(samples: np.ndarray) -> np.ndarray:
+    length = min(_FADE_SAMPLES, len(samples))
+    faded = samples.astype(np.float32, copy=True)
+    faded[len(samples) - length :] *= np.linspace(1.0, 0.0, length, dtype=np.float32)
+    return faded
 
 
 def end_with_sound(samples: np.ndarray, phones: list[Phone]) -> list[Phone]:
@@ -47,25 +103,6 @@ def end_with_sound(samples: np.ndarray, phones: list[Phone]) -> list[Phone]:
     end = min(max(audible_end, phones[last].start_seconds + LEAST_PHONE_SECONDS), latest)
     ended = Phone(phones[last].symbol, phones[last].start_seconds, end, phones[last].stress)
     return [*phones[:last], ended, Phone(SILENCE, end, len(samples) / SAMPLE_RATE)]
-
-
-def trim(samples: np.ndarray, phones: list[Phone]) -> tuple[np.ndarray, list[Phone]]:
-    """Cut silence at both ends to what is kept; phone times move with it."""
-    first, last = phones[0], phones[-1]
-    begin = max(first.end_seconds - LEADING_SECONDS, 0.0) if first.symbol == SILENCE else 0.0
-    begin_sample = round(begin * SAMPLE_RATE)
-    end_sample = min(round((last.start_seconds + TRAILING_SECONDS) * SAMPLE_RATE), len(samples))
-    begin, seconds = begin_sample / SAMPLE_RATE, (end_sample - begin_sample) / SAMPLE_RATE
-    moved = [
-        Phone(
-            phone.symbol,
-            max(phone.start_seconds - begin, 0.0),
-            seconds if phone is last else phone.end_seconds - begin,
-            phone.stress,
-        )
-        for phone in phones
-    ]
-    return samples[begin_sample:end_sample], moved
 
 
 def at_level(samples: np.ndarray, phones: list[Phone], level_decibels: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The table of voices: every engine's speakers, and more of them by pitch, vocal-tract length and habits of speaking."""
+"""The table of voices: every engine's speakers, and more of them by pitch, vocal-tract length and habits."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -79,12 +79,13 @@ def _hibari_voices() -> list[Voice]:
 
 JOE_VOICES: tuple[Voice, ...] = (
     Voice("joe", engine="joe"),
-    Voice("joe-deep", 0.86, 0.94, engine="joe", pitch_range_factor=1.1, rate_factor=0.95),
-    Voice("joe-tenor", 1.18, 1.04, engine="joe", rate_factor=1.05),
-    Voice("joe-light", 1.36, 1.10, engine="joe", pitch_range_factor=1.15, breath_decibels=2.0),
-    Voice("joe-val", 1.08, 0.97, engine="joe", split="val"),
-    Voice("joe-test", 0.94, 1.06, engine="joe", split="test"),
+    Voice("joe-deep", 0.94, 0.94, engine="joe", pitch_range_factor=1.1, rate_factor=0.95),
+    Voice("joe-tenor", 1.32, 1.04, engine="joe", rate_factor=1.05),
+    Voice("joe-light", 1.48, 1.10, engine="joe", pitch_range_factor=1.15, breath_decibels=2.0),
+    Voice("joe-val", 1.20, 0.97, engine="joe", split="val"),
+    Voice("joe-test", 1.10, 1.06, engine="joe", split="test"),
 )
+"""One man (mean F0 88 Hz) and five made of him."""
 
 _PRAAT_TRAIN = ("Female1", "Female2", "Female3", "Female5", "Male1", "Male2", "Male4", "Male5", "Male6", "Male7")
 PRAAT_VOICES: tuple[Voice, ...] = (

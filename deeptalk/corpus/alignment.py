@@ -1,0 +1,160 @@
+"""Phone times of a recording whose words are known, by pip `pocketsphinx` (BSD-2, extra `align`)."""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from deeptalk.corpus.performer.event import PHONES, SAMPLE_RATE, SILENCE, Phone
+from deeptalk.corpus.synthesis import hibari
+from deeptalk.corpus.synthesis.phonemes import pronounced
+from deeptalk.corpus.synthesis.stress import with_stress
+from deeptalk.errors import UserError
+
+FRAME_SECONDS = 0.010
+LONGEST_SECONDS = 60.0
+"""Longer recordings are refused: the aligner's search grows with the square of their length."""
+BEAMS = (1e-80, 1e-120, 1e-200)
+PEAKS = (0.5, 0.25, 0.9, 0.1, 0.05)
+"""Levels to which the loudest sample is brought, one after the other, until the search reaches the end."""
+DITHERS = (0.0, 3e-4)
+"""Noise added, relative to full scale: digital silence has no features."""
+_MISSING = (
+    "Aligning speech with its text needs the package pocketsphinx, which is not installed. "
+    'Install it with: pip install "deeptalk[align]" - or give phone times with the recording.'
+)
+
+
+def align(samples: np.ndarray, text: str) -> list[Phone]:
+    """Phones of a recording that says `text`; they tile it.
+
+    Stress comes from the pronunciation of the extra `voice` where that is installed, and is 0 otherwise.
+
+    Args:
+        samples: (sample,) float, mono at 16 kHz, full scale 1.0.
+        text: the words said, in English; numerals and signs must be written out.
+
+    Raises UserError where a package is missing, a word is in no dictionary, the text has no words, the recording is
+    silent or too long, or where it does not fit the text.
+    """
+    samples = np.asarray(samples, np.float32)
+    _check(samples, text)
+    words = words_of(text)
+    peak = float(np.abs(samples).max())
+    for beam, gain, dither in _tries(peak):
+        found = _aligned(samples * gain, dither, words, beam)
+        if found is not None:
+            return _stressed(_tiling(found, len(samples) / SAMPLE_RATE), text)
+    raise UserError(
+        f"The recording ({len(samples) / SAMPLE_RATE:.1f} s) could not be aligned with {text!r}; "
+        "check that it says just these words."
+    )
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as dictionaries spell them; UserError where there are none, or there are numerals."""
+    plain = unicodedata.normalize("NFKD", text.replace("’", "'")).encode("ascii", "ignore").decode().lower()
+    if found := re.search(r"\S*\d\S*", plain):
+        raise UserError(f"The text holds {found.group()!r}; write numbers out in words.")
+    words = re.findall(r"[a-z]+(?:'[a-z]+)*", plain.replace("-", " "))
+    if not words:
+        raise UserError(f"The text {text!r} holds no words; give what is said.")
+    return words
+
+
+def _check(samples: np.ndarray, text: str) -> None:
+    if samples.ndim != 1 or len(samples) < SAMPLE_RATE // 10:
+        raise UserError(f"The samples have shape {samples.shape}; expected (sample,) of 0.1 s or more at 16 kHz.")
+    if len(samples) > LONGEST_SECONDS * SAMPLE_RATE:
+        raise UserError(
+            f"The recording lasts {len(samples) / SAMPLE_RATE:.0f} s; at most {LONGEST_SECONDS:.0f} s are aligned at "
+            "once. Cut it into sentences."
+        )
+    if not np.isfinite(samples).all():
+        raise UserError("The samples hold NaN or infinity; export the recording again.")
+    if not np.abs(samples).max() > 1e-4:
+        raise UserError(f"The recording of {text!r} is silent.")
+
+
+def _tries(peak: float) -> Iterator[tuple[float, float, float]]:
+    """(beam, gain, dither) from the likeliest to the widest search; the recording as it is comes first."""
+    for beam in BEAMS:
+        for dither in DITHERS:
+            for level in (peak, *PEAKS):
+                yield beam, level / peak, dither
+
+
+@functools.lru_cache(maxsize=len(BEAMS))
+def _decoder(beam: float) -> Any:
+    try:
+        import pocketsphinx
+    except ImportError as error:
+        raise UserError(_MISSING) from error
+    return pocketsphinx.Decoder(
+        lm=None, loglevel="FATAL", samprate=SAMPLE_RATE, beam=beam, wbeam=beam, pbeam=beam, dither=False
+    )
+
+
+def _aligned(samples: np.ndarray, dither: float, words: list[str], beam: float) -> list[tuple[str, int, int]] | None:
+    """(ARPAbet symbol or SIL, first frame, number of frames), or None where the search does not reach the end."""
+    decoder = _decoder(beam)
+    for word in words:
+        _add_if_unknown(decoder, word)
+    if dither:
+        samples = samples + dither * np.random.default_rng(0).standard_normal(len(samples), dtype=np.float32)
+    pcm = np.clip(np.round(samples * 32767.0), -32768, 32767).astype("<i2").tobytes()
+    try:
+        decoder.set_align_text(" ".join(words))
+        _process(decoder, pcm)
+        if decoder.hyp() is None:
+            return None
+        decoder.set_alignment()
+        _process(decoder, pcm)
+        return [
+            (phone.name, phone.start, phone.duration) for word in decoder.get_alignment() for phone in word
+        ]
+    except RuntimeError:
+        return None
+
+
+def _process(decoder: Any, pcm: bytes) -> None:
+    # The mean of the features adapts from clip to clip; started afresh, a result depends on its clip only.
+    decoder.reinit_feat()
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()
+
+
+def _add_if_unknown(decoder: Any, word: str) -> None:
+    """Put a word that the aligner's dictionary lacks into it, as hibari pronounces it."""
+    if decoder.lookup_word(word) is not None:
+        return
+    try:
+        symbols = [symbol for symbol, _ in pronounced(hibari.phonemes_of(word))]
+    except UserError as error:
+        raise UserError(
+            f"The word {word!r} is not in the aligner's dictionary and could not be pronounced ({error}); "
+            "check its spelling."
+        ) from error
+    decoder.add_word(word, " ".join(symbols), True)
+
+
+def _tiling(found: list[tuple[str, int, int]], seconds: float) -> list[Phone]:
+    """Phones from the first to the last instant of the recording; neighbouring silences become one."""
+    starts: list[tuple[str, float]] = [(SILENCE, 0.0)]
+    for name, first, _ in found:
+        symbol = name if name in PHONES else SILENCE
+        if not (symbol == SILENCE and starts[-1][0] == SILENCE):
+            starts.append((symbol, first * FRAME_SECONDS))
+    ends = [start for _, start in starts[1:]] + [seconds]
+    return [Phone(symbol, start, end) for (symbol, start), end in zip(starts, ends) if end > start]
+
+
+def _stressed(phones: list[Phone], text: str) -> list[Phone]:
+    try:
+        return with_stress(phones, [entry for part in hibari.sentences_of(text) for entry in pronounced(part)])
+    except UserError:
+        return phones

@@ -1,0 +1,96 @@
+"""Speech of eSpeak NG inside `praat-parselmouth` (GPL-3, the optional extra `voice-gpl`, for making data only)."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from deeptalk.corpus.performer.affect import AffectCode
+from deeptalk.corpus.performer.event import SAMPLE_RATE, SILENCE, Phone
+from deeptalk.corpus.synthesis import hibari
+from deeptalk.corpus.synthesis.changed import changed
+from deeptalk.corpus.synthesis.phonemes import pronounced
+from deeptalk.corpus.synthesis.sound import Sound
+from deeptalk.corpus.synthesis.stress import with_stress
+from deeptalk.corpus.synthesis.voices import Voice
+from deeptalk.errors import UserError
+
+LANGUAGE = "English (America)"
+WORDS_PER_MINUTE = 160.0
+PHONEME_TIER = 4
+GAP_SECONDS = 0.06
+"""Silences up to this long between words are no pauses: a stop's closure, or part of both neighbours."""
+_STOPS = ("P", "B", "T", "D", "K", "G", "CH", "JH")
+_MISSING = (
+    "Voices of praat need the package praat-parselmouth (GPL-3), which is not installed. "
+    'Install it with: pip install "deeptalk[voice-gpl]" - or use the engines hibari and joe.'
+)
+
+ARPABET: dict[str, str] = {
+    **dict(b="B", d="D", f="F", h="HH", j="Y", k="K", l="L", m="M", n="N", p="P", s="S", t="T", v="V", w="W", z="Z"),
+    **{"ɡ": "G", "ŋ": "NG", "ɹ": "R", "ʃ": "SH", "ʒ": "ZH", "θ": "TH", "ð": "DH", "tʃ": "CH", "dʒ": "JH", "ɾ": "D"},
+    **{"ʔ": "T", "r": "R", "x": "K", "ɬ": "L"},
+    **{"ɑː": "AA", "ɑ": "AA", "æ": "AE", "a": "AE", "aː": "AA", "ʌ": "AH", "ə": "AH", "ɐ": "AH", "ɔ": "AO", "ɔː": "AO"},
+    **{"ɛ": "EH", "e": "EH", "ɚ": "ER", "ɜː": "ER", "ɜ": "ER", "ɪ": "IH", "ᵻ": "IH", "i": "IY", "iː": "IY", "ʊ": "UH"},
+    **{"uː": "UW", "u": "UW", "oː": "AO", "o": "OW", "aʊ": "AW", "aɪ": "AY", "eɪ": "EY", "oʊ": "OW", "ɔɪ": "OY"},
+    **{"ɑːɹ": "AA R", "ɔːɹ": "AO R", "oːɹ": "AO R", "ɛɹ": "EH R", "ɪɹ": "IH R", "ʊɹ": "UH R", "əl": "AH L"},
+    **{"aɪə": "AY AH", "aɪɚ": "AY ER", "iə": "IY AH", "n̩": "AH N", "m̩": "AH M", "l̩": "AH L", "aʊɚ": "AW ER"},
+}
+"""eSpeak's American English in IPA to ARPAbet; some of its labels are two phones, which share their time."""
+
+
+@functools.lru_cache(maxsize=32)
+def _synthesizer(speaker: str) -> Any:
+    try:
+        from parselmouth.praat import call
+    except ImportError as error:
+        raise UserError(_MISSING) from error
+    return call("Create SpeechSynthesizer", LANGUAGE, speaker)
+
+
+def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
+    """Speak one sentence.
+
+    Raises UserError where an extra (`voice-gpl`, and `voice` for the stress of words) is missing, or where the text has
+    a sound without ARPAbet counterpart.
+    """
+    synthesizer = _synthesizer(voice.speaker)
+    from parselmouth.praat import call
+
+    rate = affect.rate_factor * voice.rate_factor
+    settings = (SAMPLE_RATE, 0.01, 1.0, 1.0, WORDS_PER_MINUTE * rate, "IPA")
+    call(synthesizer, "Speech output settings", *settings)
+    grid, sound = call(synthesizer, "To Sound", text, "yes")
+    samples = np.asarray(sound.values[0], np.float32)
+    labels = [
+        (
+            call(grid, "Get label of interval", PHONEME_TIER, place),
+            call(grid, "Get start point", PHONEME_TIER, place),
+            call(grid, "Get end point", PHONEME_TIER, place),
+        )
+        for place in range(1, call(grid, "Get number of intervals", PHONEME_TIER) + 1)
+    ]
+    phones = with_stress(phones_from_labels(labels, len(samples) / SAMPLE_RATE), pronounced(hibari.phonemes_of(text)))
+    return Sound(changed(samples, affect, voice, seed), phones)
+
+
+def phones_from_labels(labels: list[tuple[str, float, float]], sound_seconds: float) -> list[Phone]:
+    """Phones that tile a sound from eSpeak's labels (IPA or nothing, start and end in seconds).
+
+    Raises UserError for a label without ARPAbet counterpart.
+    """
+    starts: list[tuple[str, float]] = [(SILENCE, 0.0)]
+    for place, (label, start, end) in enumerate(labels):
+        if label == "":
+            if end - start > GAP_SECONDS or place + 1 == len(labels):
+                starts.append((SILENCE, start))
+            continue
+        if label not in ARPABET:
+            raise UserError(f"No ARPAbet phone is known for eSpeak's {label!r}; spell the word differently.")
+        if place and labels[place - 1][0] == "" and (gap := start - labels[place - 1][1]) <= GAP_SECONDS:
+            start -= gap if ARPABET[label].split()[0] in _STOPS else 0.5 * gap
+        symbols = ARPABET[label].split()
+        starts += [(symbol, start + part * (end - start) / len(symbols)) for part, symbol in enumerate(symbols)]
+    kept = [entry for place, entry in enumerate(starts) if not (place and entry[0] == starts[place - 1][0] == SILENCE)]
+    ends = [start for _, start in kept[1:]] + [sound_seconds]
+    return [Phone(symbol, start, end) for (symbol, start), end in zip(kept, ends) if end > start]
