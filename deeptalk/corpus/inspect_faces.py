@@ -13,7 +13,9 @@ from deeptalk.face import BLINK_AND_GAZE, load_rig
 
 A_ROW = 4
 """Faces of an emotion; three times as many where emotions are unknown."""
-PICTURE_PIXELS = 240
+PICTURE_PIXELS = 300
+FACE_ROWS, FACE_COLUMNS = slice(15, 255), slice(40, 260)
+"""Of such a picture, what the face fills."""
 CANDIDATES = 60
 """Performances of an emotion that are looked at to choose from."""
 
@@ -86,6 +88,6 @@ def face_pictures(corpus: Corpus, faces: list[Face]) -> list[bytes]:
     drawn = []
     for picture in render_frames(load_rig(corpus.rig), np.stack([face.motion for face in faces]), size=PICTURE_PIXELS):
         file = io.BytesIO()
-        Image.fromarray(picture).save(file, format="JPEG", quality=85)
+        Image.fromarray(picture[FACE_ROWS, FACE_COLUMNS]).save(file, format="JPEG", quality=85)
         drawn.append(file.getvalue())
     return drawn

@@ -93,18 +93,17 @@ def _crossed(table: Mapping[str, Mapping[str, int]], caption: str, first: str) -
 
 
 def _histogram(counts: Sequence[int], labels: Sequence[str], caption: str) -> str:
-    """Bars with a label under every one or every second; the caption says what is counted."""
+    """Bars with a label under each, which may be empty; the caption says what is counted."""
     most = max([*counts, 1])
     width = PLOT_WIDTH / len(counts)
-    every = max(1, round(len(counts) * 26 / PLOT_WIDTH))
     bars = []
     for place, (count, label) in enumerate(zip(counts, labels)):
         height = (PLOT_HEIGHT - 4) * count / most
         bars.append(
             f'<rect class="bar" x="{place * width + 0.5:.1f}" y="{PLOT_HEIGHT - height:.1f}" width="{width - 1:.1f}" '
-            f'height="{height:.1f}"><title>{html.escape(label)}: {count}</title></rect>'
+            f'height="{height:.1f}"><title>{count}</title></rect>'
         )
-        if place % every == 0:
+        if label:
             x, y = (place + 0.5) * width, PLOT_HEIGHT + LABEL_HEIGHT - 3
             bars.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{html.escape(label)}</text>')
     box = f"-8 0 {PLOT_WIDTH + 16} {PLOT_HEIGHT + LABEL_HEIGHT}"
@@ -191,7 +190,7 @@ def _readings(readings: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _intensity(intensity: Mapping[str, Any]) -> str:
-    labels = [f"{edge:.1f}" for edge in intensity["edges"][:-1]]
+    labels = [{0: "0", 5: "0.5", 9: "1"}.get(place, "") for place in range(len(intensity["edges"]) - 1)]
     text = ""
     for kind, title in (("acted", "acted"), ("labelled", "label of the speech")):
         plots = "".join(
@@ -256,7 +255,7 @@ def _lag(lag: Mapping[str, Any]) -> str:
         f"median correlation of all {lag['median_correlation']:.2f}, {lag['within_one_frame']:.0%} within one frame of "
         "the median"
     )
-    text = f'<div class="plots">{_histogram(lag["histogram"], [str(value) for value in lag["lags"]], caption)}</div>'
+    text = f'<div class="plots">{_histogram(lag["histogram"], [str(value) if value % 3 == 0 else "" for value in lag["lags"]], caption)}</div>'
     if lag["outliers"]:
         rows = [(o["clip"], f"{o['lag_frames']:+d}", f"{o['correlation']:.2f}") for o in lag["outliers"]]
         text += _table(("clip", "lag, frames", "correlation"), rows, f"Outliers ({lag['outlier_count']})")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -91,6 +91,7 @@ class Scan:
     """Called once all takes were read, to warn of what only the whole set shows."""
 
 
+@runtime_checkable
 class Importer(Protocol):
     """Reads one kind of data that people have."""
 

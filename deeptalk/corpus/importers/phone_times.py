@@ -56,7 +56,8 @@ def tiled_phones(segments: Sequence[Segment], seconds: float, stressed: Mapping[
     edge, vowel, last_word = 0.0, -1, ""
     for word, symbol, start, duration in segments:
         begin, end = start * UNIT_SECONDS, (start + duration) * UNIT_SECONDS
-        if begin < edge - 1e-6 or duration < 1 or end > seconds + LATE_SECONDS:
+        outside = end > seconds + LATE_SECONDS or (begin >= seconds and symbol != SILENCE)
+        if begin < edge - 1e-6 or duration < 1 or outside:
             raise Refusal(
                 "alignment does not fit",
                 f"its alignment puts {symbol} of {word!r} at {begin:.2f} to {end:.2f} s, after {edge:.2f} s and in "
