@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,7 +104,7 @@ class CorpusBuild:
         self.clips = plan_clips(config, events)
         self.spoken, self.license = _provenance(self.clips, config)
         self.seconds: dict[str, float] = {}
-        """After `run`, by phase: `speak`, `augment` and `perform` summed over processes, `join` by the clock."""
+        """After `run`: processor seconds of `speak`, `augment` and `perform` in all processes, `join` by the clock."""
 
     @property
     def expected_hours(self) -> float:
@@ -222,14 +223,15 @@ class MakeShard:
     performer: Performs
 
     def __call__(self, task: Sequence[PlannedClip], folder: Path, step: Callable[[float], None]) -> Mapping[str, float]:
-        """Write the clips to `folder`; an error names the clip. Returns seconds by phase."""
+        """Write the clips to `folder`; an error names the clip. Returns processor seconds by phase."""
         laps = {"speak": 0.0, "augment": 0.0, "perform": 0.0}
         with CorpusWriter(folder, provenance="part of a build", license="-") as writer:
             for clip in task:
                 try:
                     step(_add(writer, clip, self.performer, self.config, laps))
                 except UserError as error:
-                    raise UserError(f"Clip {clip.name}: {error}") from error
+                    text = str(error).removeprefix(f"{clip.name}: ")
+                    raise UserError(f"Clip {clip.name}: {text}") from error
                 except Exception as error:
                     error.add_note(f"while making the clip {clip.name}")
                     raise
@@ -240,11 +242,11 @@ def _add(
     writer: CorpusWriter, clip: PlannedClip, performer: Performs, config: CorpusConfig, laps: dict[str, float]
 ) -> float:
     """Add one piece of speech and its performances; returns its seconds, and adds those of the phases to `laps`."""
-    started = time.perf_counter()
+    started = _processor_seconds()
     event = clip.speech()
-    spoken = time.perf_counter()
+    spoken = _processor_seconds()
     samples, origin = _sound(event, clip, config)
-    augmented = time.perf_counter()
+    augmented = _processor_seconds()
     speech = writer.add_speech(
         clip.name,
         samples,
@@ -267,11 +269,16 @@ def _add(
         given: Given = "speech+label+speaker"
         same = performer.performances(heard, count, given=given, seed=config.seed, like=draws[0])
         _add_draws(writer, clip.name, speech, given, same)
-    ended = time.perf_counter()
+    ended = _processor_seconds()
     laps["speak"] += spoken - started
     laps["augment"] += augmented - spoken
     laps["perform"] += ended - augmented
     return event.seconds
+
+
+def _processor_seconds() -> float:
+    """Time that this process and the programs it called were computing: other work on the machine does not count."""
+    return sum(os.times()[:4])
 
 
 def _sound(event: SpeechEvent, clip: PlannedClip, config: CorpusConfig) -> tuple[np.ndarray, dict[str, Any] | None]:

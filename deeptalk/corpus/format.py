@@ -147,10 +147,11 @@ class Corpus:
             )
         return array
 
-    def waveform(self, speech: int) -> Float32[np.ndarray, " sample"]:
-        """Samples of one piece of speech in -1..1 at `sample_rate`, a copy."""
+    def waveform(self, speech: int, *, part: slice = slice(None)) -> Float32[np.ndarray, " sample"]:
+        """Samples of one piece of speech in -1..1 at `sample_rate`, or a `part` of them (step 1), a copy."""
         row = self.speech[speech]
-        stored = self._audio[row.first_sample : row.first_sample + row.num_samples]
+        start, stop, _ = part.indices(row.num_samples)
+        stored = self._audio[row.first_sample + start : row.first_sample + max(start, stop)]
         return stored.astype(np.float32) / np.float32(INT16_SCALE)
 
     def motion(

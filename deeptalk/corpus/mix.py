@@ -101,10 +101,10 @@ class CorpusMix(Corpus):
     def _performance_starts(self) -> np.ndarray:
         return np.cumsum([0, *(part.manifest["counts"]["performances"] for part in self._parts)])
 
-    def waveform(self, speech: int) -> Float32[np.ndarray, " sample"]:
-        """Samples of one piece of speech in -1..1 at `sample_rate`, a copy."""
-        part, own = self._locate(speech, self._speech_starts)
-        return part.waveform(own)
+    def waveform(self, speech: int, *, part: slice = slice(None)) -> Float32[np.ndarray, " sample"]:
+        """Samples of one piece of speech in -1..1 at `sample_rate`, or a `part` of them; see `Corpus.waveform`."""
+        home, own = self._locate(speech, self._speech_starts)
+        return home.waveform(own, part=part)
 
     def motion(
         self, performance: int, *, blink_and_gaze: bool = False, part: slice = slice(None)

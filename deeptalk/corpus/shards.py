@@ -58,7 +58,7 @@ class ShardFolder(Generic[Task]):
         self.identity = json.loads(json.dumps(identity))
         self.folder = out.with_name(f".{out.name}-build")
         self.seconds: dict[str, float] = {}
-        """Seconds by phase, summed over the processes, of the shards made in this run."""
+        """What `make` told of the shards made in this run, summed by phase."""
 
     def __enter__(self) -> "ShardFolder[Task]":
         try:
