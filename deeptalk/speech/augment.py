@@ -142,7 +142,10 @@ def augment(samples: Samples, seed: int, config: AugmentConfig | None = None) ->
 
 
 def apply_augmentation(samples: Samples, change: Augmentation) -> Samples:
-    """Return the recording after room, noise, gain, band and codec, in that order."""
+    """Return the recording after room, noise, gain, band and codec, in that order.
+
+    Where that goes over full scale, the whole is scaled down to a peak of 0.99.
+    """
     generator = np.random.default_rng([change.seed, 1])
     changed = np.asarray(samples, np.float32)
     if change.rt60_seconds is not None:
@@ -155,7 +158,7 @@ def apply_augmentation(samples: Samples, change: Augmentation) -> Samples:
         changed = band_limited(changed, *change.band_hz)
     if change.codec is not None:
         changed = coded(changed, change.codec, change.quality)
-    return changed
+    return with_gain(changed, 0.0) if np.abs(changed).max() > PEAK_LIMIT else changed
 
 
 def active_power(samples: Float[np.ndarray, " sample"]) -> float:

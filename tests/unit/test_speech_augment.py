@@ -67,6 +67,12 @@ def test_length_and_type_stay(length):
         assert np.isfinite(changed).all()
 
 
+def test_nothing_goes_over_full_scale():
+    loud = speech_like() * np.float32(0.98) / np.abs(speech_like()).max()
+    for seed in range(12):
+        assert np.abs(augment(loud, seed, ALWAYS)).max() <= 0.9901
+
+
 def test_silence_stays_silent_but_for_the_codec():
     changed = augment(np.zeros(8000, np.float32), 0, AugmentConfig(room=1.0, noise=1.0, codec=0.0))
     assert not changed.any()
