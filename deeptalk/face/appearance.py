@@ -30,6 +30,8 @@ UPPER_LASHES, LOWER_LASHES, CORNERS_METRES = 0.9, 0.1, -0.0015
 LONG_METRES, ROUNDING = 0.0085, 0.5
 """Skin with longer edges (skull, neck) is refined and rounded: a middle moves half of what takes it to the plane of
 each end's normal, which puts it on the circle through both."""
+ARCH_RADIUS_METRES = 0.03
+"""Of the half circle in front that the teeth stand on."""
 SUBDIVISIONS = 2
 NECK_ROWS, NECK_METRES, LEVEL_METRES = 3, 0.03, 0.005
 """Rows of faces added below an open, uneven neck (by more than the last), and how far below it they end, level."""
@@ -56,7 +58,8 @@ class DrawingMesh:
     """sRGB without iris, pupil and brows, for those who draw these by `place`."""
     place: Float[np.ndarray, "vertex 3"]
     """At rest: on an eye the unit direction from its centre; on the face (outward, up, forward) in metres from the
-    centre of the eye on that side. Zero where there is nothing to place."""
+    centre of the eye on that side; on teeth (along the row, up, 0) in metres from the middle. Zero where there is
+    nothing to place."""
     materials: UInt8[np.ndarray, "face"]
     """Places in `MATERIALS`."""
 
@@ -95,6 +98,8 @@ def drawing_mesh(rig: Rig, refine_skin: bool = True) -> DrawingMesh:
         mask = share[side] > 0.99
         drawn[mask], colours[mask] = _round_eye(vertices[mask], centre)
         place[mask] = _directions(vertices[mask], centre)
+    teeth = share["teeth"] > 0.99
+    place[teeth] = _along_arch(vertices[teeth])
     # A bulge is on top of the parents as drawn, which may bulge themselves.
     drawn[:count] = vertices[:count]
     bulge = drawn[count:] - drawn[parents].mean(axis=1)
@@ -240,6 +245,23 @@ def _brow_strength(
     width = np.interp(outward, BROW_METRES[:, 0], BROW_HALF_WIDTH_METRES, left=0.0, right=0.0)
     inside = (width > 0) & (forward > -0.02)
     return np.where(inside, np.clip(1.6 - np.abs(up - line) / np.maximum(width, 1e-9), 0, 1), 0)
+
+
+def _along_arch(vertices: Float[np.ndarray, "vertex 3"]) -> Float[np.ndarray, "vertex 3"]:
+    """Metres along the row of teeth from its middle, and height."""
+    outward = arch_normals(vertices)
+    return np.stack(
+        [ARCH_RADIUS_METRES * np.arctan2(outward[:, 0], outward[:, 2]), vertices[:, 1], 0 * outward[:, 0]], 1
+    )
+
+
+def arch_normals(vertices: Float[np.ndarray, "tooth 3"]) -> Float[np.ndarray, "tooth 3"]:
+    """Unit directions away from the middle of the arch of teeth; a mesh this coarse has no better normals."""
+    outward = np.zeros((len(vertices), 3))
+    if len(vertices):
+        outward[:, 0] = vertices[:, 0] - (vertices[:, 0].min() + vertices[:, 0].max()) / 2
+        outward[:, 2] = vertices[:, 2] - (vertices[:, 2].max() - ARCH_RADIUS_METRES)
+    return outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-9)
 
 
 def _ball_radius(

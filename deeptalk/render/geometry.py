@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 
 from deeptalk.face import Rig, weld_map
-from deeptalk.face.appearance import SUBDIVISIONS, DrawingMesh, drawing_mesh
+from deeptalk.face.appearance import MATERIALS, SUBDIVISIONS, DrawingMesh, arch_normals, drawing_mesh
 from deeptalk.face.head_pose import head_pivot, rotation_matrices
 
 CHUNK_FRAMES = 16
@@ -30,8 +30,10 @@ class DrawnHead:
         self._refine, self._bulge = _refinement(self.mesh, count)
         self._own_faces = np.asarray(rig.faces)
         self._normals = _normal_sums(self._own_faces, rig.neutral)
+        self._teeth = np.unique(self.mesh.faces[self.mesh.materials == MATERIALS.index("teeth")])
         self.rest: Float[np.ndarray, "drawn 3"] = self._refine @ rig.neutral + self._bulge
         self._pivot = head_pivot(rig).astype(np.float32)
+        self._teeth_normals = arch_normals(self.rest[self._teeth]).astype(np.float32)
         low, high = NECK_SPAN_METRES
         share = np.clip((self.rest[:, 1] - (self._pivot[1] - low)) / (low - high), 0, 1)
         self._turn_share = (share * share * (3 - 2 * share)).astype(np.float32)
@@ -67,6 +69,7 @@ class DrawnHead:
             axis=1,
         )
         normals = self._refine @ _unit(self._normals @ doubled_area)
+        normals[self._teeth] = self._teeth_normals
         positions = self._refine @ vertices + self._bulge
         if rotation_radians is not None and np.any(rotation_radians):
             turn = rotation_matrices(rotation_radians).astype(np.float32)

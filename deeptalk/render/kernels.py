@@ -189,6 +189,8 @@ def shade(  # type: ignore[no-untyped-def]
                         albedo[k] = palette[4, k] * HALF
                 elif material == 1:
                     gleam = iris(albedo, place, nx, ny, nz, vx, vy, vz, palette, eye, lights)
+                elif material == 2:
+                    tooth(albedo, place)
                 elif material == 0:
                     brow(albedo, place, palette)
                 deep = hollow[y, x]
@@ -278,6 +280,15 @@ def iris(albedo, place, nx, ny, nz, vx, vy, vz, palette, eye, lights):  # type: 
     hx, hy, hz = lights[3, 0] + vx, lights[3, 1] + vy, lights[3, 2] + vz
     towards = (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
     return lights[3, 3] * step(F(0.990), F(0.9955), towards)
+
+
+@kernel
+def tooth(albedo, place):  # type: ignore[no-untyped-def]
+    """Darken a point of the teeth where two of them meet."""
+    along = abs(place[0]) / F(0.0076)
+    apart = (HALF - abs(along - math.floor(along) - HALF)) * F(0.0076)
+    for k in range(3):
+        albedo[k] *= ONE - F(0.35) * (ONE - step(F(0.0), F(0.0009), apart))
 
 
 @kernel

@@ -74,6 +74,11 @@ float iris(inout vec3 albedo, vec3 place, vec3 n, vec3 v) {
     return LIGHTS[21] * smoothstep(0.990, 0.9955, dot(n, normalize(light(3) + v)));
 }
 
+void tooth(inout vec3 albedo, vec3 place) {
+    float apart = (0.5 - abs(fract(abs(place.x) / 0.0076) - 0.5)) * 0.0076;
+    albedo *= 1.0 - 0.35 * (1.0 - smoothstep(0.0, 0.0009, apart));
+}
+
 void brow(inout vec3 albedo, vec3 place) {
     float outward = place.x, up = place.y;
     if (up < 0.006 || up > 0.028 || outward < -0.026 || outward > 0.032 || place.z < -0.02) return;
@@ -126,6 +131,8 @@ void main() {
         albedo = palette(4) * 0.5;
     } else if (material == 1) {
         gleam = iris(albedo, place, n, v);
+    } else if (material == 2) {
+        tooth(albedo, place);
     } else if (material == 0) {
         brow(albedo, place);
     }

@@ -35,7 +35,7 @@ MATERIALS = np.array(
     [  # share of the creeping light, gloss, log2 of its sharpness, share of the rim light, how much hollows darken
         [1.0, 0.11, 4.0, 1.0, 1.0],  # skin
         [0.3, 0.00, 4.0, 0.0, 2.2],  # eye, whose highlight is drawn with its iris
-        [0.6, 0.30, 6.0, 0.0, 1.3],  # teeth
+        [0.6, 0.30, 6.0, 0.0, 0.4],  # teeth
         [0.8, 0.18, 5.0, 0.0, 1.0],  # tongue
         [0.5, 0.05, 5.0, 0.0, 1.2],  # mouth lining
         [1.0, 0.06, 5.0, 0.0, 1.0],  # eye lining

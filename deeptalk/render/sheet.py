@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from deeptalk.errors import UserError
 from deeptalk.files import atomic_path
+from deeptalk.render.heat import heat_colours
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -49,6 +50,29 @@ def contact_sheet(
         if strip:
             sheet[top + height : top + height + strip, left : left + width] = text_strip(label, width, strip)
     return sheet
+
+
+def with_colour_bar(
+    image: UInt8[np.ndarray, "height width 3"], maximum_millimetres: float, title: str = "error, mm"
+) -> UInt8[np.ndarray, "height wider 3"]:
+    """The picture of an error map, or a sheet of several, with the legend of its colours at the right side."""
+    from PIL import Image, ImageDraw
+
+    height = image.shape[0]
+    unit = max(12, min(28, height // 16))  # of text
+    canvas = Image.new("RGB", (6 * unit, height), PAPER)
+    draw, font = ImageDraw.Draw(canvas), _font(title, round(0.8 * unit))
+    draw.text((unit, unit), title, fill=INK, font=font, anchor="lm")
+    top, bottom = 2 * unit, min(height - unit, 14 * unit)
+    shares = np.linspace(1, 0, bottom - top)
+    bar = np.repeat(heat_colours(shares, 1.0)[:, None], unit, axis=1)
+    canvas.paste(Image.fromarray(bar), (unit, top))
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = bottom - share * (bottom - top)
+        draw.line([(2 * unit, y), (2.3 * unit, y)], fill=INK)
+        text = f"{share * maximum_millimetres:.3g}"
+        draw.text((2.6 * unit, y), text, fill=INK, font=font, anchor="lm")
+    return np.concatenate([image, np.asarray(canvas)], axis=1)
 
 
 def label_height(width: int) -> int:
