@@ -61,7 +61,7 @@ class MouthParameters:
     """Length of the vowel that opens as in the table."""
     stress_gains: tuple[float, float, float] = (0.88, 1.08, 1.0)
     """Opening of vowels without stress, of primary and of secondary stress."""
-    rest_seconds: float = 0.16
+    rest_seconds: float = 0.12
     """Time from the last sound before a pause to the mouth at rest, and from there to the next sound."""
 
 

@@ -23,6 +23,7 @@ MODULES: tuple[str, ...] = (
     *(f"{_PACKAGE}.{name}" for name in ("affect", "distribution", "readings", "style", "emotion", "facs")),
     *(f"{_PACKAGE}.{name}" for name in ("visemes", "mouth", "lips", "life", "frames", "performer")),
     "deeptalk.face.idle",
+    "deeptalk.face.lids",
 )
 """Modules whose code decides what is drawn; `parameters` is hashed by its values."""
 

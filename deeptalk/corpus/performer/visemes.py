@@ -29,7 +29,7 @@ MOUTH_TARGETS: dict[str, dict[str, float]] = {
     # lips
     "P": dict(jawOpen=0.07, mouthRollLower=0.10, mouthRollUpper=0.10, mouthPress=0.22),
     "M": dict(jawOpen=0.08, mouthRollLower=0.08, mouthRollUpper=0.08, mouthPress=0.12),
-    "F": dict(jawOpen=0.07, mouthRollLower=0.85, mouthUpperUp=0.32),
+    "F": dict(jawOpen=0.07, mouthRollLower=0.85, mouthUpperUp=0.55),
     # tongue
     "TH": dict(jawOpen=0.13, mouthLowerDown=0.18, mouthUpperUp=0.10, tongueOut=0.52),
     "T": dict(jawOpen=0.09, mouthLowerDown=0.16, mouthStretch=0.10, mouthUpperUp=0.06, tongueOut=0.20),
