@@ -44,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-corpus_app = typer.Typer(help="Build corpora.", no_args_is_help=True)
+corpus_app = typer.Typer(help="Build, import and inspect corpora.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 console = _Console()
 
@@ -163,6 +163,41 @@ def corpus_build(
 
     corpus = build_corpus_folder(out, config, words or [], workers, overwrite)
     console.print(f"{out}: {len(corpus.speech)} pieces of speech, {len(corpus.performances)} performances")
+
+
+@corpus_app.command("import")
+def corpus_import(
+    kind: Annotated[str, typer.Argument(help="ravdess, livelink or facegood.")],
+    source: Annotated[Path, typer.Argument(help="Folder with the data; it is only read.")],
+    out: OutFolder,
+    words: Words = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a corpus that is there.")] = False,
+) -> None:
+    """Turn data that you have into a corpus, with a report of every clip.
+
+    Example: `deeptalk corpus import ravdess RAVDESS/ --out corpora/ravdess alignment=pocketsphinx`
+    """
+    from deeptalk.corpus.importers import import_corpus
+
+    report = import_corpus(kind, source, out, words=words or [], overwrite=overwrite, progress=True)
+    console.print(report.text(), soft_wrap=True, highlight=False, markup=False)
+
+
+@corpus_app.command("inspect")
+def corpus_inspect(
+    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
+    out: Annotated[Path, typer.Option("--out", help="The page; its numbers are written beside it as JSON.")] = Path(
+        "corpus.html"
+    ),
+) -> None:
+    """Show what a corpus holds and what is odd about it: text here, a page with faces at --out.
+
+    Example: `deeptalk corpus inspect corpus/ --out corpus.html`
+    """
+    from deeptalk.corpus.inspect import inspect_corpus
+
+    console.print(inspect_corpus(corpus, out, progress=True).text(), soft_wrap=True, highlight=False, markup=False)
+    console.print(str(out), soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Writing that never leaves half a file behind, and hashes of what was written."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -12,11 +13,26 @@ from typing import Any
 
 from deeptalk.errors import UserError
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""Errors of writing that come in the middle of it."""
+
+
+@contextlib.contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    """Turn a full or failing disk into a UserError; whatever else goes wrong inside is not ours to name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _cannot_write(path, error) from error
+        raise
+
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
     in_the_way = next((folder for folder in path.parents if os.path.isfile(folder)), None)
     reason = f"{in_the_way} is a file, not a folder" if in_the_way else error.strerror
-    return UserError(f"Cannot write {path}: {reason}. Choose a folder you can write to.")
+    advice = "Make room, or choose another disk." if error.errno in _NO_ROOM else "Choose a folder you can write to."
+    return UserError(f"Cannot write {path}: {reason}. {advice}")
 
 
 @contextlib.contextmanager
@@ -35,9 +51,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with _room_for(path):
+            yield temporary
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -62,12 +79,13 @@ def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(path, error) from error
     try:
-        yield temporary
-        os.chmod(temporary, 0o755)
-        if path.exists():
-            _replace_folder(path, temporary)
-        else:
-            os.replace(temporary, path)
+        with _room_for(path):
+            yield temporary
+            os.chmod(temporary, 0o755)
+            if path.exists():
+                _replace_folder(path, temporary)
+            else:
+                os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from deeptalk.errors import UserError
-from deeptalk.export import check_motion, export, read_npz
-from deeptalk.face import BLINK_AND_GAZE, CHANNELS
-from deeptalk.face.idle import idle_life
+from deeptalk.export import check_motion, export, read_take
+from deeptalk.face import load_rig
+from deeptalk.face.idle import idle_life, with_idle
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,7 @@ class Take:
         if self.rig != "arkit":
             raise UserError(f"Idle life moves ARKit channels; this take is of rig {self.rig!r}. Leave it out.")
         idle = idle_life(self.frame_count, self.frame_rate, seed, self.samples)
-        group = [CHANNELS.index(name) for name in BLINK_AND_GAZE]
-        motion = self.motion.copy()
-        motion[:, group] = idle.motion[:, group]
+        motion = with_idle(self.motion, idle.motion, load_rig(self.rig))
         recipe = {**self.recipe, "idle_seed": seed}
         return replace(self, motion=motion, head_rotation_radians=idle.head_rotation_radians, recipe=recipe)
 
@@ -82,5 +80,5 @@ class Take:
 
     @classmethod
     def load(cls, path: str | Path) -> "Take":
-        """The take that was saved as `.npz`; raises UserError for any other file."""
-        return cls(**read_npz(path))
+        """The take that was saved as `.npz`, `.glb` or `.gltf`; raises UserError for any other file."""
+        return cls(**read_take(path))
