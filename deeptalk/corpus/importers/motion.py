@@ -113,12 +113,10 @@ def _check_lengths(sound_seconds: float, motion_seconds: float, frame_rate: floa
     lengths = (
         f"its motion lasts {motion_seconds:.2f} s at {frame_rate:g} frames a second, its sound {sound_seconds:.2f} s"
     )
-    for rate in COMMON_RATES:
-        other = motion_seconds * frame_rate / rate
-        if abs(rate - frame_rate) > 0.02 * frame_rate and abs(other - sound_seconds) < 1.5 / rate:
-            raise Refusal(
-                "wrong frame rate", f"{lengths}; at {rate:g} frames a second they would fit: correct its rate."
-            )
+    others = [rate for rate in COMMON_RATES if abs(rate - frame_rate) > 0.02 * frame_rate]
+    likely = min(others, key=lambda rate: abs(motion_seconds * frame_rate / rate - sound_seconds))
+    if abs(motion_seconds * frame_rate / likely - sound_seconds) < 1.5 / likely:
+        raise Refusal("wrong frame rate", f"{lengths}; at {likely:g} frames a second they would fit: correct its rate.")
     if difference > LARGEST_DIFFERENCE_SECONDS:
         raise Refusal("lengths differ", f"{lengths}; cut both to the same start and end, or give the right sound.")
 
@@ -126,7 +124,8 @@ def _check_lengths(sound_seconds: float, motion_seconds: float, frame_rate: floa
 def cuts(samples: Float32[np.ndarray, " sample"], frames: int, longest_seconds: float) -> Sequence[tuple[int, int]]:
     """Parts (first frame, end frame) of at most so many seconds, cut where the sound is quietest; 0 cuts nothing.
 
-    A part is at least half as long. Frames begin at whole multiples of 640 samples, so sound and motion stay together.
+    A part is at least half as long, the last one a quarter. Frames begin at whole multiples of 640 samples, so sound
+    and motion stay together.
     """
     longest = int(longest_seconds * FRAME_RATE)
     if longest < 2 or frames <= longest:

@@ -1,5 +1,6 @@
 """RAVDESS: real emotional speech with its labels; the motion is performed to it, from the label."""
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -148,6 +149,8 @@ PhoneSource = Callable[[str, np.ndarray, str], list[Phone]]
 
 def _phone_source(source: Path, alignment: str) -> PhoneSource:
     if alignment == ALIGN_NOW:
+        if importlib.util.find_spec("pocketsphinx") is None:
+            raise UserError("alignment=pocketsphinx needs the package: pip install 'deeptalk[align]'.")
         return _align_now
     path = Path(alignment) if alignment else source / ALIGNMENT
     if not path.is_file():
@@ -210,27 +213,20 @@ def _performed(clip: ImportedClip, performer: Performer, options: RavdessOptions
     if not count:
         return []
     assert clip.samples is not None
+    assert clip.intensity is not None
     heard = quantise(clip.samples).astype(np.float32) / np.float32(INT16_SCALE)  # as the corpus will hold it
     event = SpeechEvent(heard, clip.phones, clip.text, clip.speaker, clip.sentence, split=clip.split)
-    prior = [float(index == clip.emotion) for index in range(len(EMOTIONS))]
-    drawn = performer.performances(event, count, seed=options.seed, class_prior=prior)
     if options.acted == "label":
-        drawn = [_act_label(performer, event, one, clip, options.seed + place) for place, one in enumerate(drawn)]
+        drawn = performer.performances(event, count, seed=options.seed, label=(clip.emotion, clip.intensity))
+    else:
+        prior = [float(index == clip.emotion) for index in range(len(EMOTIONS))]
+        drawn = performer.performances(event, count, seed=options.seed, class_prior=prior)
     motions = [_motion(one, "speech") for one in drawn]
     if clip.split == "test":
         given: Given = "speech+label+speaker"
         same = performer.performances(event, count, given=given, seed=options.seed, like=drawn[0])
         motions += [_motion(one, given) for one in same]
     return motions
-
-
-def _act_label(
-    performer: Performer, event: SpeechEvent, drawn: Performance, clip: ImportedClip, seed: int
-) -> Performance:
-    """The same actor in the emotion and intensity of the label; reading and timing are drawn again."""
-    assert clip.intensity is not None
-    like = replace(drawn, emotion=clip.emotion, intensity=clip.intensity)
-    return performer.performances(event, 1, given="speech+label+speaker", seed=seed, like=like)[0]
 
 
 def _motion(drawn: Performance, given: str) -> ImportedMotion:
