@@ -16,6 +16,8 @@ from deeptalk.face import CHANNELS, LinearRig, load_rig
 
 LEAST_CLOSING_METRES = 0.0002
 """Lips that come nearer by less than this before they part again do not close: it is noise of the recording."""
+SAME_GAP_METRES = 0.00002
+"""A frame that shows the lips this near to the closest stays where it is."""
 
 
 def resample_motion(
@@ -24,8 +26,8 @@ def resample_motion(
     target_rate: float,
     frames: int | None = None,
     *,
-    times: Float[np.ndarray, " source_frame"] | None = None,
-    lip_gap_metres: Float[np.ndarray, " source_frame"] | None = None,
+    times: Float[np.ndarray, " _"] | None = None,
+    lip_gap_metres: Float[np.ndarray, " _"] | None = None,
 ) -> Float32[np.ndarray, "frame channel"]:
     """Motion at another frame rate; target frame j shows the source about the instant (j + 0.5) / target_rate seconds.
 
@@ -92,12 +94,13 @@ def arkit_lip_gap(
 
 
 def _move_to_closings(instants: np.ndarray, gap: np.ndarray, times: np.ndarray, target_rate: float) -> None:
-    """Move each instant (frame,), in place, to the tightest closing within its own frame, if there is one."""
+    """Move each instant (frame,), in place, to the tightest closing within its own frame, if it does not show it."""
     closed = closings(gap)
     closed = closed[np.argsort(-gap[closed], kind="stable")]  # the tightest comes last and stays
-    nearest = np.floor(times[closed] * target_rate).astype(np.int64)
-    inside = nearest < len(instants)
-    instants[nearest[inside]] = times[closed[inside]]
+    frames = np.floor(times[closed] * target_rate).astype(np.int64)
+    closed, frames = closed[frames < len(instants)], frames[frames < len(instants)]
+    is_lost = np.interp(instants[frames], times, gap) > gap[closed] + SAME_GAP_METRES
+    instants[frames[is_lost]] = times[closed[is_lost]]
 
 
 def _check(motion: np.ndarray, source_rate: float, target_rate: float, times: np.ndarray | None) -> None:
