@@ -15,6 +15,7 @@ from deeptalk.benchmark import BenchmarkConfig
 from deeptalk.cli import app
 from deeptalk.config import compose, find_preset
 from deeptalk.corpus import CorpusConfig
+from deeptalk.corpus.importers import importer_named
 from deeptalk.errors import UserError
 from deeptalk.stages import STAGES
 
@@ -126,7 +127,9 @@ def test_commands_parse_and_their_words_compose(page, command_line):
     if not must_be_complete or "--help" in words:
         return
     parameters = command.make_context(" ".join(names), words).params
-    if parameters.get("words"):
+    if names == ["corpus", "import"]:
+        compose(importer_named(str(parameters["kind"])).options, [], parameters["words"] or [])
+    elif parameters.get("words"):
         schema = {"train": str(parameters.get("stage"))}.get(names[0], names[0])
         compose(SCHEMAS[schema], [find_preset(schema, str(parameters["config"]))], parameters["words"])
 
