@@ -38,7 +38,7 @@ class ActingParameters:
 
     action_units: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: ACTION_UNITS)
     """Channels of each unit at 1."""
-    least_amplitude: float = 0.55
+    least_amplitude: float = 0.62
     """Share of a reading's units at intensity 0: even a faint emotion can be told."""
     stress_seconds: float = 0.09
     """Standard deviation of the swell of a stressed syllable."""
@@ -55,7 +55,7 @@ class ActingParameters:
     """Amplitude of each of the three waves of a slow change of strength."""
     speaking_share: float = 0.72
     """What speech leaves of the emotion in the mouth, so that words stay readable."""
-    speaking_jaw_share: float = 0.30
+    speaking_jaw_share: float = 0.42
     """What speech leaves of the emotion's jaw drop."""
     rounded_share: float = 0.55
     """What fully rounded lips leave of smile, stretch and dimple."""

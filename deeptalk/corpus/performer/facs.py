@@ -12,20 +12,20 @@ from deeptalk.corpus.performer.visemes import channel_indices
 from deeptalk.face import CHANNELS
 
 ACTION_UNITS: dict[str, dict[str, float]] = {
-    "AU1": dict(browInnerUp=1.00),  # inner brow raiser
-    "AU2": dict(browOuterUp=1.00),  # outer brow raiser
-    "AU4": dict(browDown=1.00),  # brow lowerer
-    "AU5": dict(eyeWide=0.95),  # upper lid raiser
+    "AU1": dict(browInnerUp=1.20),  # inner brow raiser
+    "AU2": dict(browOuterUp=1.20),  # outer brow raiser
+    "AU4": dict(browDown=1.10),  # brow lowerer
+    "AU5": dict(eyeWide=1.15),  # upper lid raiser
     "AU6": dict(cheekSquint=0.95, eyeSquint=0.15),  # cheek raiser
     "AU7": dict(eyeSquint=0.95),  # lid tightener
     "AU9": dict(noseSneer=1.00, browDown=0.20),  # nose wrinkler
     "AU10": dict(mouthUpperUp=0.80, noseSneer=0.20),  # upper lip raiser
-    "AU12": dict(mouthSmile=1.00),  # lip corner puller; creases the head's cheek above 0.8
+    "AU12": dict(mouthSmile=1.10),  # lip corner puller; creases the head's cheek above 0.8
     "AU14": dict(mouthDimple=0.80),  # dimpler
-    "AU15": dict(mouthFrown=1.00),  # lip corner depressor
+    "AU15": dict(mouthFrown=1.10),  # lip corner depressor
     "AU16": dict(mouthLowerDown=0.70),  # lower lip depressor
     "AU17": dict(mouthShrugLower=0.70),  # chin raiser
-    "AU20": dict(mouthStretch=1.00),  # lip stretcher
+    "AU20": dict(mouthStretch=1.15),  # lip stretcher
     "AU22": dict(mouthFunnel=0.50, mouthPucker=0.25),  # lip funneler
     "AU24": dict(mouthPress=0.85, mouthRollLower=0.15, mouthRollUpper=0.15),  # lip presser
     "AU26": dict(jawOpen=0.40),  # jaw drop

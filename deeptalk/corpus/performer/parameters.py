@@ -95,13 +95,13 @@ def judge() -> Parameters:
         ),
         acting=ActingParameters(
             action_units=units,
-            least_amplitude=0.52,
+            least_amplitude=0.70,
             stress_seconds=0.12,
             brow_beat=0.34,
             wander_hertz=(0.23, 0.61, 1.07),
             wander_size=0.045,
             speaking_share=0.62,
-            speaking_jaw_share=0.40,
+            speaking_jaw_share=0.30,
             rounded_share=0.70,
         ),
         style=StyleParameters(
