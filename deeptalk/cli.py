@@ -90,9 +90,19 @@ def sample(
     ] = 1.0,
     formats: Annotated[
         str,
-        typer.Option("--format", help="Comma list of npz, csv (Live Link Face), html (a page that plays all takes)."),
+        typer.Option(
+            "--format",
+            help="Comma list of npz, csv (Live Link Face), glb (animated head with sound), mp4, webm, ..., "
+            "html (a page that plays all takes).",
+        ),
     ] = "npz,csv,html",
     out: OutFolder = Path("takes"),
+    idle: Annotated[
+        bool, typer.Option("--idle/--no-idle", help="Add blinks, gaze and slight head motion, drawn apart.")
+    ] = True,
+    head: Annotated[
+        str | None, typer.Option(help="Show the takes on a head of your own: .glb with ARKit's names, or OBJ folder.")
+    ] = None,
     bundle: Annotated[
         str | None, typer.Option(help="Trained bundle: a folder or hub name. Default: the last demo's.")
     ] = None,
@@ -110,6 +120,8 @@ def sample(
         formats=formats,
         bundle=bundle,
         speech_source=whisper,
+        idle=idle,
+        head=head,
         takes=takes,
         seed=seed,
         emotion=emotion,

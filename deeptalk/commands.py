@@ -27,7 +27,8 @@ from deeptalk.corpus import Corpus, CorpusConfig, FeatureStore, build_corpus
 from deeptalk.emotions import emotion_index
 from deeptalk.errors import UserError
 from deeptalk.export import check_format
-from deeptalk.export.page import Page, PageScene, write_page
+from deeptalk.export.page import Page, PageScene, PageTake, write_page
+from deeptalk.face import load_rig
 from deeptalk.files import write_json
 from deeptalk.pipeline import Talker, check_length, load
 from deeptalk.speech import SAMPLE_RATE, SpeechEncoder, Waveform, build_encoder, load_waveform
@@ -72,7 +73,7 @@ def page_scene(title: str, takes: Sequence[Take], note: str = "") -> PageScene:
     """The takes of one recording as a scene of a page."""
     first = takes[0]
     assert first.samples is not None
-    labelled = [(f"take {take.recipe['take'] + 1}", take.motion) for take in takes]
+    labelled = [PageTake(f"take {take.recipe['take'] + 1}", take.motion, take.head_rotation_radians) for take in takes]
     return PageScene(title, first.samples, SAMPLE_RATE, first.frame_rate, labelled, note)
 
 
@@ -82,11 +83,7 @@ def _check_outputs(speech: Sequence[Path], formats: str) -> list[str]:
     if not names:
         raise UserError("--format is empty; give one or more of npz, csv, html, such as npz,csv.")
     for name in names:
-        if name != PAGE:
-            try:
-                check_format(name)
-            except UserError as error:
-                raise UserError(f"{error} `html` is a page that plays all takes of a recording.") from None
+        check_format(name)
     stems = [path.stem for path in speech]
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
     if doubled:
@@ -115,6 +112,8 @@ def sample_files(
     formats: str = "npz,csv,html",
     bundle: str | None = None,
     speech_source: str | None = None,
+    idle: bool = True,
+    head: str | None = None,
     **settings: Any,
 ) -> list[Path]:
     """Perform recordings and write every take; returns the files in the order they were written.
@@ -126,8 +125,10 @@ def sample_files(
         speech: sound files.
         out: folder for `NAME_take1.npz`, `NAME_take1.csv`, ..., `NAME.html` and, beside them, `NAME_takes.json` with
             the recipes.
-        formats: comma list of npz, csv, html.
+        formats: comma list of `deeptalk.export.FORMATS`; html is one page for all takes of a recording.
         bundle, speech_source: as for `deeptalk.load`.
+        idle: add blinks, gaze and slight head motion, which no model here makes; take i has seed + i.
+        head: a face of your own to show the takes on, see `load_rig`; it needs the channels of the bundle's rig.
         settings: of `Talker.perform`.
 
     A bar on stderr counts the takes where there are several recordings or long ones.
@@ -140,18 +141,24 @@ def sample_files(
     waveforms: list[Waveform] = [load_waveform(path) for path in speech]
     for waveform in waveforms:
         check_length(waveform)
+    shown_on = None if head is None else load_rig(head)
     talker = load(bundle, speech_source)
+    rig = shown_on or talker.rig
+    if tuple(rig.channels) != tuple(talker.rig.channels):
+        raise UserError(f"The head {head} has other channels than the bundle's rig {talker.rig.name!r}; give another.")
     written = []
     for path, takes in _performed(talker, speech, waveforms, settings):
+        if idle:
+            takes = [take.with_idle(settings.get("seed", 0) + number) for number, take in enumerate(takes)]
         for number, take in enumerate(takes, start=1):
-            written += [take.save(out / f"{path.stem}_take{number}.{name}") for name in names if name != PAGE]
+            written += [take.save(out / f"{path.stem}_take{number}.{name}", shown_on) for name in names if name != PAGE]
         recipes = out / f"{path.stem}_takes.json"
         write_json(recipes, [dict(take.recipe) for take in takes])
         written.append(recipes)
         if PAGE in names:
             page = out / f"{path.stem}.html"
             intro = f"{len(takes)} takes of one recording, seed {settings.get('seed', 0)}. Press play, or space."
-            write_page(page, Page(f"Takes of {path.name}", intro, [page_scene(path.name, takes)]), talker.rig)
+            write_page(page, Page(f"Takes of {path.name}", intro, [page_scene(path.name, takes)]), rig)
             written.append(page)
     return written
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from deeptalk.errors import UserError
 from deeptalk.export import check_motion, export, read_take
-from deeptalk.face import load_rig
+from deeptalk.face import Rig, load_rig
 from deeptalk.face.idle import idle_life, with_idle
 
 
@@ -71,12 +71,13 @@ class Take:
         recipe = {**self.recipe, "idle_seed": seed}
         return replace(self, motion=motion, head_rotation_radians=idle.head_rotation_radians, recipe=recipe)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, head: Rig | None = None) -> Path:
         """Write the take in the format of the path's suffix (`deeptalk.export.FORMATS`); returns the path.
 
+        `head` is a face with the take's channels to show it on, where the format shows one; by default its own rig.
         Raises UserError for an unknown suffix, listing those there are.
         """
-        return export(self, path)
+        return export(self, path) if head is None else export(self, path, head)
 
     @classmethod
     def load(cls, path: str | Path) -> "Take":
