@@ -11,8 +11,8 @@ npm init -y >/dev/null
 npm install --silent --no-fund --no-audit three@0.187.0 esbuild@0.25
 cat > entry.js <<'JS'
 export {
-  AmbientLight, BufferAttribute, BufferGeometry, Color, DirectionalLight, HemisphereLight, Mesh, MeshPhysicalMaterial,
-  MeshStandardMaterial, PerspectiveCamera, Scene, SRGBColorSpace, Vector3, WebGLRenderer,
+  BufferAttribute, BufferGeometry, DirectionalLight, DoubleSide, Group, HemisphereLight, Mesh, MeshStandardMaterial,
+  PerspectiveCamera, Scene, SRGBColorSpace, Texture, WebGLRenderer,
 } from "three";
 JS
 npx esbuild entry.js --bundle --minify --format=iife --global-name=THREE --legal-comments=inline \

@@ -105,6 +105,6 @@ def brow_texture() -> UInt8[np.ndarray, "row column 3"]:
     ends = np.clip((outward - BROW_METRES[0, 0]) / 0.005, 0, 1) * np.clip((BROW_METRES[-1, 0] - outward) / 0.004, 0, 1)
     body = np.clip(1.5 - np.abs(up - line) / np.maximum(width, 1e-9), 0.0, 1.0) * ends
     hairs = 0.5 + 0.5 * np.sin(2 * np.pi * (outward - 0.55 * (up - line)) / 0.0011 + 2.0 * np.sin(outward / 0.0023))
-    strength = (0.85 * body * (0.72 + 0.28 * hairs))[..., None]
+    strength = (0.85 * body * (0.84 + 0.16 * hairs))[..., None]
     skin = linear(SKIN)
     return _bytes((skin + strength * (linear(BROW) - skin)) / skin)

@@ -6,17 +6,17 @@ import os
 import shutil
 import struct
 import subprocess
-import typing
 
 import numpy as np
 import pytest
 import torch
+from bent_rig import BentRig
 
 from deeptalk.errors import UserError
 from deeptalk.export import read_take
 from deeptalk.export.gltf import write_gltf
 from deeptalk.export.morph import LARGEST_ERROR_MM, fit_targets, morph_motion
-from deeptalk.face import Rig, load_rig
+from deeptalk.face import load_rig
 from deeptalk.face.appearance import MATERIALS, drawing_mesh
 from deeptalk.face.head_pose import head_pivot, turn_head
 from deeptalk.face.idle import idle_life
@@ -231,25 +231,6 @@ def test_the_khronos_validator_finds_nothing(glb, take, tmp_path):
         issues = json.loads(line)
         assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), line
     assert len(done.stdout.splitlines()) == len(files)
-
-
-class BentRig:
-    """A rig that is not linear: the head turns about its neck by the first channel, and the jaw opens by the second."""
-
-    def __init__(self):
-        self.base = load_rig("arkit")
-        for name in typing.get_protocol_members(Rig) if hasattr(typing, "get_protocol_members") else dir(Rig):
-            if not name.startswith("_") and name != "vertices":
-                setattr(self, name, getattr(self.base, name))
-        self.name, self.channels = "bent", ("turn", "jawOpen")
-        self.limits = np.array([[-1.0, 1.0], [0.0, 1.0]], np.float32)
-
-    def vertices(self, motion, region=None):
-        wide = torch.zeros((*motion.shape[:-1], 52))
-        wide[..., self.base.channels.index("jawOpen")] = motion[..., 1]
-        turns = np.zeros((*motion.shape[:-1], 3))
-        turns[..., 1] = 0.4 * motion[..., 0].numpy()
-        return torch.from_numpy(turn_head(self.base.vertices(wide).numpy(), turns, head_pivot(self.base)))
 
 
 def test_a_rig_that_is_not_linear_is_fitted_within_the_error(tmp_path):

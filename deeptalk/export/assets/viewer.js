@@ -3,265 +3,254 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
-  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6fdf", "#999999"];
   const stillness = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const SPEEDS = [0.1, 0.25, 0.5, 1, 1.5], MOUTH = "mouth opening", TALLEST = 1.24;
+  const channels = data.head.channels, audio = $("audio"), heads = [];
+  let scene = null, frame = 0, turn = 0, shown = [], plotted = [];
 
-  function bytes(text) {
-    const raw = atob(text), out = new Uint8Array(raw.length);
-    for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i);
-    return out.buffer;
-  }
-
-  // The head: a neutral mesh and one sparse displacement per channel.
-  const head = data.head;
-  const neutral = new Float32Array(bytes(head.neutral));
-  const faces = new Uint16Array(bytes(head.faces));
-  const drawnFaces = new Uint16Array(bytes(head.drawn_faces));
-  const parents = new Uint16Array(bytes(head.parents));
-  const bulge = new Float32Array(bytes(head.bulge));
-  const colours = new Uint8Array(bytes(head.colours));
-  const channels = head.channels.map((c) => ({
-    name: c.name, index: new Uint16Array(bytes(c.index)), delta: new Int16Array(bytes(c.delta)), scale: c.scale,
-  }));
-  const openness = new Float32Array(head.mouth_opening_mm); // millimetres of mouth opening per unit of each channel
-
-  function deform(motion, frame, out, normals) {
-    out.set(neutral); // the refining vertices behind are filled by refine()
-    const width = channels.length, whole = Math.floor(frame), part = frame - whole;
-    const last = motion.length / width - 1;
-    const here = Math.min(whole, last) * width, next = Math.min(whole + 1, last) * width;
-    for (let c = 0; c < width; c++) {
-      const weight = (1 - part) * motion[here + c] + part * motion[next + c];
-      if (Math.abs(weight) < 1e-4) continue;
-      const { index, delta, scale } = channels[c], factor = weight * scale;
-      for (let k = 0; k < index.length; k++) {
-        const v = 3 * index[k];
-        out[v] += factor * delta[3 * k];
-        out[v + 1] += factor * delta[3 * k + 1];
-        out[v + 2] += factor * delta[3 * k + 2];
+  // Takes.
+  const takes = () => scene.takes.map((take, number) => ({ ...take, number })).filter(({ number }) => shown[number]);
+  function unpack(one) {
+    if (one.unpacked) return;
+    for (const take of one.takes) {
+      take.still = viewerSteps(take.motion);
+      take.drawn = take.weights ? viewerSteps(take.weights) : null;
+      take.opening = new Float32Array(viewerBytes(take.mouth_opening_mm));
+      if (take.life) {
+        take.group = take.life.motion && viewerSteps(take.life.motion);
+        take.turns = take.life.turn && new Float32Array(viewerBytes(take.life.turn));
       }
     }
-    smoothNormals(out, normals);
-    refine(out, normals);
+    one.unpacked = true;
   }
-
-  // Normals of the rig's own vertices, weighted by the area of the faces around them.
-  function smoothNormals(at, normals) {
-    normals.fill(0);
-    for (let f = 0; f < faces.length; f += 3) {
-      const a = 3 * faces[f], b = 3 * faces[f + 1], c = 3 * faces[f + 2];
-      const ux = at[b] - at[a], uy = at[b + 1] - at[a + 1], uz = at[b + 2] - at[a + 2];
-      const vx = at[c] - at[a], vy = at[c + 1] - at[a + 1], vz = at[c + 2] - at[a + 2];
-      const x = uy * vz - uz * vy, y = uz * vx - ux * vz, z = ux * vy - uy * vx;
-      for (const v of [a, b, c]) { normals[v] += x; normals[v + 1] += y; normals[v + 2] += z; }
-    }
-    for (let v = 0; v < neutral.length; v += 3) {
-      const length = Math.hypot(normals[v], normals[v + 1], normals[v + 2]) || 1;
-      normals[v] /= length; normals[v + 1] /= length; normals[v + 2] /= length;
-    }
+  const alive = () => $("life").checked;
+  function value(take, c, t) {
+    const place = alive() && take.group ? take.life.columns.indexOf(c) : -1;
+    return place < 0 ? take.still[t * channels.length + c] : take.group[t * take.life.columns.length + place];
   }
+  const curve = (take, c) => Float32Array.from({ length: scene.frames }, (_, t) => value(take, c, t));
 
-  // Refining vertices stand between their two parents, which come before them.
-  function refine(at, normals) {
-    const own = neutral.length;
-    for (let k = 0, v = own; k < parents.length; k += 2, v += 3) {
-      const a = 3 * parents[k], b = 3 * parents[k + 1];
-      for (let i = 0; i < 3; i++) {
-        at[v + i] = (at[a + i] + at[b + i]) / 2 + bulge[v - own + i];
-        normals[v + i] = (normals[a + i] + normals[b + i]) / 2;
-      }
-    }
-  }
-
+  // Drawing.
   const renderer = new THREE.WebGLRenderer({ canvas: $("canvas"), antialias: true, alpha: true, preserveDrawingBuffer: true });
-  renderer.setPixelRatio(Math.min(devicePixelRatio || 1, 2));
+  renderer.setPixelRatio(Math.max(1.5, Math.min(devicePixelRatio || 1, 2))); // edges are smoother than the screen's dots
   renderer.setScissorTest(true);
-  const camera = new THREE.PerspectiveCamera(22, 1, 0.01, 10);
-  camera.position.set(...head.camera.position);
-  camera.lookAt(new THREE.Vector3(...head.camera.target));
+  const camera = new THREE.PerspectiveCamera(20, 1, 0.3, 4);
+  let columns = 1, rows = 1, cell = 0, tall = 0;
 
-  function makeHead() {
-    const scene = new THREE.Scene();
-    scene.add(new THREE.HemisphereLight(0xffffff, 0x9a8f88, 1.25));
-    const key = new THREE.DirectionalLight(0xfff1e0, 2.1);
-    key.position.set(0.6, 0.7, 1.2);
-    const fill = new THREE.DirectionalLight(0xdfe8ff, 0.7);
-    fill.position.set(-1, 0.1, 0.7);
-    scene.add(key, fill);
-    const geometry = new THREE.BufferGeometry();
-    const size = neutral.length + (3 * parents.length) / 2;
-    geometry.setAttribute("position", new THREE.BufferAttribute(new Float32Array(size), 3));
-    geometry.setAttribute("normal", new THREE.BufferAttribute(new Float32Array(size), 3));
-    geometry.setAttribute("color", new THREE.BufferAttribute(colours, 3, true));
-    geometry.setIndex(new THREE.BufferAttribute(drawnFaces, 1));
-    const material = new THREE.MeshStandardMaterial({ vertexColors: true, roughness: 0.62, metalness: 0 });
-    const mesh = new THREE.Mesh(geometry, material);
-    mesh.frustumCulled = false;
-    scene.add(mesh);
-    return { scene, geometry, material };
+  function layout() {
+    const width = $("stage").clientWidth, count = Math.max(takes().length, 1);
+    columns = Math.max(1, Math.min(count, Math.floor(width / 150)));
+    columns = Math.ceil(count / Math.ceil(count / columns));
+    rows = Math.ceil(count / columns);
+    cell = width / columns;
+    tall = Math.round(Math.min(cell * TALLEST, Math.max(240, innerHeight * (width < 640 ? 0.52 : 0.62))));
+    renderer.setSize(width, rows * tall, false);
+    $("canvas").style.height = rows * tall + "px";
+    const { top, bottom, centre, width: wide, depth } = viewerHead.frame, half = Math.tan((camera.fov * Math.PI) / 360);
+    camera.aspect = cell / tall;
+    const away = Math.max(top - bottom, wide / camera.aspect) / 2 / half + 0.08;
+    camera.position.set(centre, (top + bottom) / 2, depth + away);
+    camera.updateProjectionMatrix();
+    $("labels").replaceChildren(...takes().map(({ label, number }, place) => {
+      const element = tag(label, number);
+      element.style.left = ((place % columns) + 0.5) * cell + "px";
+      element.style.top = (Math.floor(place / columns) + 1) * tall + "px";
+      return element;
+    }));
+    draw(frame);
   }
 
-  const heads = [];
-  const audio = $("audio");
-  let scene = null, frame = -1;
+  function tag(text, number) {
+    const element = document.createElement("span"), dot = document.createElement("i");
+    dot.className = `take-${number % 8}`;
+    element.append(dot, text);
+    return element;
+  }
 
+  const weights = new Float32Array(Math.max(viewerHead.targets, channels.length));
+  function pose(take, at) {
+    const first = Math.min(Math.floor(at), scene.frames - 1), next = Math.min(first + 1, scene.frames - 1), part = at - first;
+    const mix = (values, width, c) => (1 - part) * values[first * width + c] + part * values[next * width + c];
+    const source = take.drawn ?? take.still, width = viewerHead.targets;
+    for (let c = 0; c < width; c++) weights[c] = mix(source, width, c);
+    if (alive() && take.group && !take.drawn)
+      take.life.columns.forEach((c, place) => { weights[c] = mix(take.group, take.life.columns.length, place); });
+    return alive() && take.turns ? [0, 1, 2].map((axis) => mix(take.turns, 3, axis)) : [0, 0, 0];
+  }
+
+  function draw(at) {
+    frame = at;
+    renderer.setClearColor(0, 0);
+    takes().forEach((take, place) => {
+      const { world, neck, geometry } = (heads[place] ??= viewerHead.make());
+      const [yaw, pitch, roll] = pose(take, at), { position, normal } = geometry.attributes;
+      viewerHead.deform(weights, position.array, normal.array);
+      position.needsUpdate = normal.needsUpdate = true;
+      neck.rotation.set(pitch, yaw + turn, roll);
+      const x = (place % columns) * cell, y = (rows - 1 - Math.floor(place / columns)) * tall;
+      renderer.setViewport(x, y, cell, tall);
+      renderer.setScissor(x, y, cell, tall);
+      renderer.render(world, camera);
+    });
+    $("scrub").value = Math.round(at);
+    const seconds = (value) => (value / scene.frame_rate).toFixed(2);
+    $("clock").textContent = `${seconds(at)} / ${seconds(scene.frames)} s`;
+    $("scrub").setAttribute("aria-valuetext", `${seconds(at)} seconds, frame ${Math.round(at) + 1} of ${scene.frames}`);
+    viewerPlots.show(at);
+  }
+
+  // Time. Frame f is centred half a frame after its number.
+  function seek(at) {
+    const clamped = Math.max(0, Math.min(scene.frames - 1, at));
+    audio.currentTime = (clamped + 0.5) / scene.frame_rate;
+    draw(clamped);
+  }
+  const step = (frames) => { audio.pause(); seek(Math.round(frame) + frames); };
+  function toggle() {
+    if (!audio.paused) { audio.pause(); return; }
+    if (audio.ended || frame >= scene.frames - 1.5) audio.currentTime = 0;
+    audio.play();
+  }
+  function tick() {
+    if (!audio.paused) {
+      const at = Math.max(0, Math.min(audio.currentTime * scene.frame_rate - 0.5, scene.frames - 1));
+      draw(stillness ? Math.floor(at / 5) * 5 : at);
+    }
+    requestAnimationFrame(tick);
+  }
+  function setSpeed(speed) {
+    $("speed").value = String(speed);
+    audio.playbackRate = speed;
+  }
+
+  // Choosing.
   function choose(number) {
     scene = data.scenes[number];
+    unpack(scene);
     audio.pause();
     audio.src = scene.audio;
-    audio.playbackRate = Number($("speed").value);
-    scene.motions ??= scene.takes.map((take) => new Float32Array(bytes(take.motion)));
-    while (heads.length < scene.takes.length) heads.push(makeHead());
-    document.querySelectorAll("#scenes button").forEach((button, i) => button.setAttribute("aria-selected", i === number));
+    setSpeed(Number($("speed").value));
+    shown = scene.takes.map(() => true);
+    document.querySelectorAll("#scenes button").forEach((button, i) => button.setAttribute("aria-pressed", i === number));
     $("note").textContent = scene.note;
-    $("labels").replaceChildren(...scene.takes.map((take, i) => label("span", take.label, COLOURS[i % COLOURS.length])));
-    $("legend").replaceChildren(...scene.takes.map((take, i) => label("span", take.label, COLOURS[i % COLOURS.length])));
+    $("legend").replaceChildren(...scene.takes.map((take, i) => {
+      const line = document.createElement("label"), box = document.createElement("input");
+      box.type = "checkbox";
+      box.checked = true;
+      box.addEventListener("change", () => {
+        if (shown.filter(Boolean).length === 1 && !box.checked) { box.checked = true; return; } // one stays
+        shown[i] = box.checked;
+        plots();
+        layout();
+      });
+      line.append(box, tag(take.label, i));
+      return line;
+    }));
     $("scrub").max = scene.frames - 1;
+    frame = 0;
+    plotted = [MOUTH, ...mostDifferent(5)];
     plots();
     layout();
     seek(0);
   }
 
-  function label(tag, text, colour) {
-    const element = document.createElement(tag), dot = document.createElement("i");
-    dot.style.background = colour;
-    element.append(dot, text);
-    return element;
-  }
-
-  let columns = 1, rows = 1, cell = 0;
-  function layout() {
-    const width = $("stage").clientWidth, count = scene.takes.length;
-    columns = Math.max(1, Math.min(count, Math.floor(width / 160)));
-    if (count > columns) columns = Math.ceil(count / Math.ceil(count / columns));
-    rows = Math.ceil(count / columns);
-    cell = width / columns;
-    const height = Math.round(cell * 1.18);
-    renderer.setSize(width, rows * height, false);
-    $("canvas").style.height = rows * height + "px";
-    camera.aspect = cell / height;
-    camera.updateProjectionMatrix();
-    [...$("labels").children].forEach((element, i) => {
-      element.style.left = ((i % columns) + 0.5) * cell + "px";
-      element.style.top = Math.floor(i / columns) * height + "px";
-    });
-    draw(Math.max(frame, 0));
-  }
-
-  function draw(at) {
-    frame = at;
-    const height = Math.round(cell * 1.18);
-    scene.takes.forEach((take, i) => {
-      const { scene: world, geometry } = heads[i];
-      const { position, normal } = geometry.attributes;
-      deform(scene.motions[i], at, position.array, normal.array);
-      position.needsUpdate = normal.needsUpdate = true;
-      const x = (i % columns) * cell, y = (rows - 1 - Math.floor(i / columns)) * height;
-      renderer.setViewport(x, y, cell, height);
-      renderer.setScissor(x, y, cell, height);
-      renderer.render(world, camera);
-    });
-    $("scrub").value = Math.round(at);
-    const seconds = at / scene.frame_rate;
-    $("clock").textContent = `${seconds.toFixed(2)} s`;
-    document.querySelectorAll("#plots line.now").forEach((line) => {
-      const x = (at / Math.max(scene.frames - 1, 1)) * 300;
-      line.setAttribute("x1", x);
-      line.setAttribute("x2", x);
-    });
-  }
-
-  function seek(at) {
-    const clamped = Math.max(0, Math.min(scene.frames - 1, at));
-    audio.currentTime = clamped / scene.frame_rate;
-    draw(clamped);
-  }
-
-  function tick() {
-    if (!audio.paused) {
-      const at = Math.min(audio.currentTime * scene.frame_rate, scene.frames - 1);
-      draw(stillness ? Math.floor(at / 5) * 5 : at);
-    }
-    requestAnimationFrame(tick);
-  }
-
-  function plot(caption, curves, unit) {
-    const all = curves.flatMap((curve) => [...curve]);
-    const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-3);
-    const path = (curve) => [...curve].map((v, t) =>
-      `${t ? "L" : "M"}${((t / Math.max(curve.length - 1, 1)) * 300).toFixed(1)},${(96 - ((v - low) / (high - low)) * 90).toFixed(1)}`).join("");
-    const figure = document.createElement("figure");
-    figure.innerHTML = `<svg viewBox="0 0 300 100" preserveAspectRatio="none" role="img">` + curves.map((curve, i) =>
-      `<path d="${path(curve)}" fill="none" stroke="${COLOURS[i % COLOURS.length]}" stroke-width="2" vector-effect="non-scaling-stroke"/>`).join("") +
-      `<line class="now" y1="0" y2="100" stroke="currentColor" stroke-dasharray="3 3" vector-effect="non-scaling-stroke"/></svg><figcaption></figcaption>`;
-    figure.querySelector("figcaption").textContent = `${caption}, ${low.toFixed(2)} to ${high.toFixed(2)} ${unit}`;
-    figure.querySelector("svg").setAttribute("aria-label", caption);
-    return figure;
-  }
-
-  const curve = (motion, c) => Float32Array.from({ length: motion.length / channels.length }, (_, t) => motion[t * channels.length + c]);
-  function plots() {
-    const width = channels.length, motions = scene.motions;
-    const openings = motions.map((motion) => Float32Array.from({ length: motion.length / width }, (_, t) => {
-      let sum = 0;
-      for (let c = 0; c < width; c++) sum += motion[t * width + c] * openness[c];
-      return sum;
-    }));
-    const spread = channels.map((channel, c) => {
-      const means = motions.map((motion) => curve(motion, c).reduce((a, b) => a + b, 0) / (motion.length / width));
-      return { c, range: Math.max(...means) - Math.min(...means) };
+  // The channels in which the takes differ most, but for blinks and gaze; of a left and right twin one says enough.
+  function mostDifferent(count) {
+    const lively = new Set(scene.takes.flatMap((take) => take.life?.columns ?? []));
+    const spread = channels.map((name, c) => {
+      if (lively.has(c)) return { name, range: 0 };
+      const means = scene.takes.map((take) => curve(take, c).reduce((a, b) => a + b, 0) / scene.frames);
+      const moved = scene.takes.length > 1 ? 0 : Math.max(...curve(scene.takes[0], c).map(Math.abs));
+      return { name, range: Math.max(...means) - Math.min(...means) + moved };
     }).sort((a, b) => b.range - a.range);
-    const seen = new Set(), top = [];
-    for (const { c } of spread) {  // a left and right twin say the same thing
-      const stem = channels[c].name.replace(/(Left|Right)$/, "");
-      if (seen.has(stem)) continue;
-      seen.add(stem);
-      top.push(c);
-      if (top.length === 5) break;
-    }
-    const chosen = $("channel").value === "" ? [] : [Number($("channel").value)];
-    $("plots").replaceChildren(
-      plot("mouth opening", openings, "mm"),
-      ...[...chosen, ...top].map((c) => plot(channels[c].name, motions.map((motion) => curve(motion, c)), "")));
+    const seen = new Set();
+    return spread.filter(({ name, range }) => {
+      const stem = name.replace(/(Left|Right)$/, "");
+      return range > 0 && !seen.has(stem) && seen.add(stem);
+    }).slice(0, count).map(({ name }) => name);
   }
 
-  function toggle() {
-    if (audio.paused) {
-      if (frame >= scene.frames - 1.5) audio.currentTime = 0;
-      audio.play();
-    } else audio.pause();
+  function plots() {
+    viewerPlots.clear();
+    for (const name of plotted) {
+      const curves = takes().map((take) =>
+        ({ take: take.number, values: name === MOUTH ? take.opening : curve(take, channels.indexOf(name)) }));
+      const drop = name === MOUTH ? null : () => { plotted = plotted.filter((other) => other !== name); plots(); $("channel").focus(); };
+      viewerPlots.add(name, name === MOUTH ? "mm" : "", curves, drop, (share) => { audio.pause(); seek(share * (scene.frames - 1)); });
+    }
+    viewerPlots.show(frame);
   }
-  audio.addEventListener("play", () => { $("play").textContent = "Pause"; $("play").setAttribute("aria-label", "Pause"); });
-  audio.addEventListener("pause", () => { $("play").textContent = "Play"; $("play").setAttribute("aria-label", "Play"); });
+
+  // Controls.
+  audio.addEventListener("play", () => { $("play").textContent = "Pause"; });
+  audio.addEventListener("pause", () => { $("play").textContent = "Play"; });
   audio.addEventListener("ended", () => { if ($("loop").checked) { audio.currentTime = 0; audio.play(); } });
   $("play").addEventListener("click", toggle);
+  $("back").addEventListener("click", () => step(-1));
+  $("forward").addEventListener("click", () => step(1));
   $("scrub").addEventListener("input", () => seek(Number($("scrub").value)));
-  $("speed").addEventListener("change", () => { audio.playbackRate = Number($("speed").value); });
+  $("speed").append(...SPEEDS.map((speed) => new Option(`${speed}×`, speed, speed === 1, speed === 1)));
+  $("speed").addEventListener("change", () => setSpeed(Number($("speed").value)));
+  $("mute").addEventListener("change", () => { audio.muted = $("mute").checked; });
   $("wireframe").addEventListener("change", () => {
-    heads.forEach((one) => { one.material.wireframe = $("wireframe").checked; });
+    for (const material of viewerHead.materials) material.wireframe = $("wireframe").checked;
     draw(frame);
   });
-  $("channel").append(new Option("choose", ""), ...channels.map((channel, c) => new Option(channel.name, c)));
-  $("channel").addEventListener("change", plots);
-  addEventListener("resize", layout);
-  addEventListener("keydown", (event) => {
-    if (event.target.matches("select, input")) return; // they use these keys themselves
-    if (event.key === " " && !event.target.matches("button")) { event.preventDefault(); toggle(); }
-    if (event.key === "ArrowRight") { audio.pause(); seek(Math.round(frame) + 1); }
-    if (event.key === "ArrowLeft") { audio.pause(); seek(Math.round(frame) - 1); }
-    const number = Number(event.key) - 1;
-    if (number >= 0 && number < data.scenes.length) choose(number);
+  $("life").checked = !stillness;
+  $("life").addEventListener("change", () => { plots(); draw(frame); });
+  $("life").disabled = !data.scenes.some((one) => one.takes.some((take) => take.life));
+  $("front").addEventListener("click", () => turnTo(0));
+  $("channel").append(new Option("choose", ""), ...channels.map((name) => new Option(name, name)));
+  $("channel").addEventListener("change", () => {
+    const name = $("channel").value;
+    if (name && !plotted.includes(name)) plotted = [MOUTH, name, ...plotted.slice(1)];
+    $("channel").value = "";
+    plots();
   });
+  function turnTo(radians) {
+    turn = Math.max(-1.4, Math.min(1.4, radians));
+    draw(frame);
+  }
+  $("canvas").addEventListener("pointerdown", (event) => $("canvas").setPointerCapture(event.pointerId));
+  $("canvas").addEventListener("pointermove", (event) => { if (event.buttons) turnTo(turn + event.movementX / 150); });
+  $("canvas").addEventListener("dblclick", () => turnTo(0));
+  addEventListener("resize", layout);
+
+  const press = (id) => () => $(id).click();
+  const faster = (by) => () => {
+    const place = SPEEDS.indexOf(Number($("speed").value)) + by;
+    setSpeed(SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, place))]);
+  };
+  const KEYS = {
+    " ": toggle, k: toggle, l: press("loop"), m: press("mute"), w: press("wireframe"), b: press("life"),
+    ",": faster(-1), ".": faster(1), "[": () => turnTo(turn - 0.15), "]": () => turnTo(turn + 0.15), f: press("front"),
+    ArrowLeft: () => step(-1), ArrowRight: () => step(1), Home: () => step(-scene.frames), End: () => step(scene.frames),
+  };
+  addEventListener("keydown", (event) => {
+    const { target, key } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target.matches("select, input[type=range]") && !/^[a-z]$/.test(key)) return; // they use these keys themselves
+    if (target.matches("select")) return;
+    if (key === " " && target.matches("button, input, summary")) return;
+    const number = Number(key) - 1;
+    if (event.shiftKey && (key === "ArrowLeft" || key === "ArrowRight")) step(key === "ArrowLeft" ? -10 : 10);
+    else if (KEYS[key]) KEYS[key]();
+    else if (number >= 0 && number < data.scenes.length) choose(number);
+    else return;
+    event.preventDefault();
+  });
+
   $("scenes").append(...data.scenes.map((one, i) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.setAttribute("role", "tab");
     button.textContent = one.title;
     button.addEventListener("click", () => choose(i));
     return button;
   }));
   $("scenes").hidden = data.scenes.length < 2;
+  $("still").hidden = !stillness;
+  viewerHead.whenReady(() => draw(frame));
   choose(0);
   tick();
-  window.viewer = { seek, choose, playing: () => !audio.paused, frame: () => frame };
+  window.viewer = { seek, choose, playing: () => !audio.paused, frame: () => frame, turn: () => turn };
 })();
