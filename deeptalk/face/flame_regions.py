@@ -10,8 +10,8 @@ from deeptalk.face.mouth import MouthRim, distance_along, find_mouth_rim
 
 LIP_SHARE = 0.25
 """Height of a lip from the inner rim, over the surface, as a share of the mouth's width; less towards the corners."""
-FACE_SHARE = 0.12
-"""Skin that the expressions and the jaw move less than this share of what moves most is not face."""
+FACE_BELOW_MOUTH, FACE_ABOVE_EYES, FACE_BEHIND_EYES = 0.62, 0.85, 0.55
+"""How far the face reaches, as shares of the height from the mouth to the eyes."""
 JAW_WEIGHT = 0.5
 _MASK_NAMES = {"left_eyeball": "left_eye", "right_eyeball": "right_eye"}
 
@@ -27,8 +27,8 @@ def flame_regions(model: FlameModel) -> dict[str, np.ndarray]:
     """Sorted vertex indices: skin, eyes, left_eye, right_eye, lips, upper_face, jaw, face, and every mask of the file.
 
     Eyes are what the eye joints carry. With masks, upper_face is eye_region and forehead, face and lips are theirs.
-    Without them: the face is the skin that the first 50 expressions and the jaw move noticeably, in one piece; lips
-    are the skin near the inner rim of the mouth; the upper face is the face from the lower edge of the eyeballs up.
+    Without them: the face is the front of the head from chin to hairline, placed by eyeballs and mouth; lips are the
+    skin near the inner rim of the mouth; the upper face is the face from the lower edge of the eyeballs up.
     The jaw is what the jaw joint carries by half or more, without the lips, in both cases.
     """
     weight = {joint: model.weights[:, index] for index, joint in enumerate(JOINTS)}
@@ -37,7 +37,7 @@ def flame_regions(model: FlameModel) -> dict[str, np.ndarray]:
     skin = np.setdiff1d(np.arange(len(model.template)), eyes)
     regions = {"skin": skin, "eyes": eyes, **eye}
     masks = model.masks
-    regions["face"] = np.setdiff1d(masks["face"], eyes) if "face" in masks else _moving_skin(model, skin)
+    regions["face"] = np.setdiff1d(masks["face"], eyes) if "face" in masks else _front(model, skin, eyes)
     regions["lips"] = masks["lips"] if "lips" in masks else _lips(model, skin)
     if {"eye_region", "forehead"} <= set(masks):
         upper = np.union1d(masks["eye_region"], masks["forehead"])
@@ -57,25 +57,17 @@ def flame_parts(faces: np.ndarray, regions: Mapping[str, np.ndarray]) -> dict[st
     return {"skin": np.setdiff1d(np.arange(len(faces)), np.concatenate(list(parts.values()))), **parts}
 
 
-def _moving_skin(model: FlameModel, skin: np.ndarray) -> np.ndarray:
-    """Skin that moves with expressions or the jaw: the largest piece of it, and the holes in that."""
-    from scipy.sparse.csgraph import connected_components
-
-    from deeptalk.face.mouth import edge_lengths
-
-    expression = np.linalg.norm(model.expression_directions[..., :50], axis=(1, 2))
-    jaw = model.weights[:, JOINTS.index("jaw")]
-    moved = np.maximum(expression / np.percentile(expression[skin], 99), jaw)
-    graph = edge_lengths(model.template, model.faces)
-
-    def largest(members: np.ndarray) -> np.ndarray:
-        if not len(members):
-            return members
-        _, label = connected_components(graph[members][:, members], directed=False)
-        return members[label == np.bincount(label).argmax()]
-
-    face = largest(skin[moved[skin] > FACE_SHARE])
-    return np.setdiff1d(skin, largest(np.setdiff1d(skin, face)))
+def _front(model: FlameModel, skin: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+    """Skin of the front of the head from chin to hairline, by the places of the eyeballs and of the mouth."""
+    place, rim = model.template[skin], mouth_rim(model)
+    if not len(eyes) or rim is None:
+        return skin[place[:, 2] >= np.median(place[:, 2])]
+    eye = model.template[eyes].mean(axis=0)
+    mouth = model.template[np.union1d(rim.upper, rim.lower)].mean(axis=0)
+    drop = eye[1] - mouth[1]  # from the eyes to the mouth, the measure of everything here
+    low, high = mouth[1] - FACE_BELOW_MOUTH * drop, eye[1] + FACE_ABOVE_EYES * drop
+    in_height = (place[:, 1] >= low) & (place[:, 1] <= high)
+    return skin[in_height & (place[:, 2] >= eye[2] - FACE_BEHIND_EYES * drop)]
 
 
 def _lips(model: FlameModel, skin: np.ndarray) -> np.ndarray:
