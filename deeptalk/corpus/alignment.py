@@ -20,8 +20,9 @@ LONGEST_SECONDS = 60.0
 BEAMS = (1e-80, 1e-120, 1e-200)
 PEAKS = (0.5, 0.25, 0.9, 0.1, 0.05)
 """Levels to which the loudest sample is brought, one after the other, until the search reaches the end."""
-DITHERS = (0.0, 3e-4)
+DITHERS = (0.0, 3e-4, 3e-3)
 """Noise added, relative to full scale: digital silence has no features."""
+_PHONE_WORD = "phone_"
 _MISSING = (
     "Aligning speech with its text needs the package pocketsphinx, which is not installed. "
     'Install it with: pip install "deeptalk[align]" - or give phone times with the recording.'
@@ -93,13 +94,19 @@ def _decoder(beam: float) -> Any:
         import pocketsphinx
     except ImportError as error:
         raise UserError(_MISSING) from error
-    return pocketsphinx.Decoder(
-        lm=None, loglevel="FATAL", samprate=SAMPLE_RATE, beam=beam, wbeam=beam, pbeam=beam, dither=False
-    )
+    decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", samprate=SAMPLE_RATE, beam=beam, wbeam=beam, pbeam=beam)
+    for symbol in PHONES:
+        if symbol != SILENCE:
+            decoder.add_word(_PHONE_WORD + symbol.lower(), symbol, True)
+    return decoder
 
 
-def _aligned(samples: np.ndarray, dither: float, words: list[str], beam: float) -> list[tuple[str, int, int]] | None:
-    """(ARPAbet symbol or SIL, first frame, number of frames), or None where the search does not reach the end."""
+def _aligned(samples: np.ndarray, dither: float, words: list[str], beam: float) -> list[tuple[str, int]] | None:
+    """(ARPAbet symbol, or another name for silence, first frame), or None where the search does not reach the end.
+
+    Words are found first, then the states of their phones. Where the second search gets lost, which it does easily in
+    drawn-out speech, the phones are found as if each were a word: without their context, but with room for pauses.
+    """
     decoder = _decoder(beam)
     for word in words:
         _add_if_unknown(decoder, word)
@@ -107,17 +114,29 @@ def _aligned(samples: np.ndarray, dither: float, words: list[str], beam: float) 
         samples = samples + dither * np.random.default_rng(0).standard_normal(len(samples), dtype=np.float32)
     pcm = np.clip(np.round(samples * 32767.0), -32768, 32767).astype("<i2").tobytes()
     try:
-        decoder.set_align_text(" ".join(words))
-        _process(decoder, pcm)
-        if decoder.hyp() is None:
-            return None
-        decoder.set_alignment()
-        _process(decoder, pcm)
-        return [
-            (phone.name, phone.start, phone.duration) for word in decoder.get_alignment() for phone in word
-        ]
+        said = _searched(decoder, pcm, words)
     except RuntimeError:
         return None
+    if said is None:
+        return None
+    try:
+        decoder.set_alignment()
+        _process(decoder, pcm)
+        return [(phone.name, phone.start) for word in decoder.get_alignment() for phone in word]
+    except RuntimeError:
+        phones = [symbol for name, _ in said if name[0] not in "<[+" for symbol in decoder.lookup_word(name).split()]
+        found = _searched(decoder, pcm, [_PHONE_WORD + symbol.lower() for symbol in phones])
+        return found and [(name.removeprefix(_PHONE_WORD).upper(), first) for name, first in found]
+
+
+def _searched(decoder: Any, pcm: bytes, words: list[str]) -> list[tuple[str, int]] | None:
+    """(word or pronunciation variant, first frame) of every word and silence, or None if not all words were found."""
+    decoder.set_align_text(" ".join(words))
+    _process(decoder, pcm)
+    hypothesis = decoder.hyp()
+    if hypothesis is None or hypothesis.hypstr.split() != words:
+        return None
+    return [(segment.word, segment.start_frame) for segment in decoder.seg()]
 
 
 def _process(decoder: Any, pcm: bytes) -> None:
@@ -142,10 +161,10 @@ def _add_if_unknown(decoder: Any, word: str) -> None:
     decoder.add_word(word, " ".join(symbols), True)
 
 
-def _tiling(found: list[tuple[str, int, int]], seconds: float) -> list[Phone]:
+def _tiling(found: list[tuple[str, int]], seconds: float) -> list[Phone]:
     """Phones from the first to the last instant of the recording; neighbouring silences become one."""
     starts: list[tuple[str, float]] = [(SILENCE, 0.0)]
-    for name, first, _ in found:
+    for name, first in found:
         symbol = name if name in PHONES else SILENCE
         if not (symbol == SILENCE and starts[-1][0] == SILENCE):
             starts.append((symbol, first * FRAME_SECONDS))

@@ -10,7 +10,7 @@ import soundfile
 from deeptalk.corpus.performer.affect import AffectCode
 from deeptalk.corpus.performer.event import PHONES, SAMPLE_RATE, SILENCE, Phone
 from deeptalk.corpus.synthesis import hibari
-from deeptalk.corpus.synthesis.changed import changed
+from deeptalk.corpus.synthesis.changed import changed, formant_warp
 from deeptalk.corpus.synthesis.phonemes import pronounced
 from deeptalk.corpus.synthesis.sound import Sound
 from deeptalk.corpus.synthesis.stress import with_stress
@@ -34,7 +34,8 @@ def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
     program = shutil.which("flite")
     if program is None:
         raise UserError(_MISSING)
-    stretch = 1.0 / (affect.rate_factor * voice.rate_factor)
+    warp = formant_warp(affect, voice)
+    stretch = warp / (affect.rate_factor * voice.rate_factor)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         command = [program, "-voice", voice.speaker, "--setf", f"duration_stretch={stretch:.4f}"]
@@ -48,13 +49,16 @@ def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
         raise UserError(
             f"flite's voice {voice.speaker} has {rate} Hz, expected {SAMPLE_RATE}; use kal16, awb, rms, slt."
         )
-    phones = phones_from_ends(ran.stdout.split(), len(samples) / SAMPLE_RATE)
+    samples = changed(samples, SAMPLE_RATE, affect, voice, seed)
+    phones = phones_from_ends(ran.stdout.split(), len(samples) / SAMPLE_RATE, warp)
     phones = with_stress(phones, pronounced(hibari.phonemes_of(text)))
-    return Sound(changed(samples, affect, voice, seed), phones)
+    return Sound(samples, phones)
 
 
-def phones_from_ends(ends: list[str], sound_seconds: float) -> list[Phone]:
+def phones_from_ends(ends: list[str], sound_seconds: float, speed: float = 1.0) -> list[Phone]:
     """Phones that tile a sound, from flite's `phone:end` marks; the last one ends with the sound.
+
+    `speed` is how much faster it was played.
 
     Raises UserError for a phone without ARPAbet counterpart.
     """
@@ -65,7 +69,7 @@ def phones_from_ends(ends: list[str], sound_seconds: float) -> list[Phone]:
         symbol = ARPABET.get(name, name.upper())
         if symbol not in PHONES:
             raise UserError(f"No ARPAbet phone is known for flite's {name!r}; spell the word differently.")
-        stop = min(float(end), sound_seconds)
+        stop = min(float(end) / speed, sound_seconds)
         if stop > start:
             phones.append(Phone(symbol, start, stop))
             start = stop

@@ -99,7 +99,7 @@ def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
     engine = _engine()
     phonemes = engine.phonemes(text)
     spectra, durations = engine.run(phonemes, affect.rate_factor * voice.rate_factor)
-    wide = engine.vocode(edited(spectra, affect, voice), seed)
+    wide = engine.vocode(edited(spectra, affect, voice, seed), seed)
     samples = soxr.resample(wide, ENGINE_RATE, SAMPLE_RATE).astype(np.float32)
     return Sound(samples, phones_from_durations(phonemes, durations, len(samples) / SAMPLE_RATE))
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeptalk.corpus.performer.event import SAMPLE_RATE
+from deeptalk.corpus.synthesis.movement import HIGHEST_F0_HERTZ, LOWEST_F0_HERTZ
 
 if TYPE_CHECKING:
     from swift_f0 import SwiftF0
 
-LOWEST_F0_HERTZ, HIGHEST_F0_HERTZ = 55.0, 700.0
+DETECTED_HERTZ = (55.0, 600.0)
 VOICED_CONFIDENCE = 0.5
 UNVOICED_STEP = SAMPLE_RATE // 200
 """Samples between the marks of unvoiced parts, which are put back where they were."""
@@ -35,7 +36,7 @@ def _detector() -> "SwiftF0":
 
 def track(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times in samples, log F0 and whether voiced, (frame,) each; log F0 is interpolated where unvoiced."""
-    found = _detector().detect(samples, SAMPLE_RATE, fmin=LOWEST_F0_HERTZ, fmax=600.0)
+    found = _detector().detect(samples, SAMPLE_RATE, fmin=DETECTED_HERTZ[0], fmax=DETECTED_HERTZ[1])
     voiced = _without_blips(np.asarray(found.confidence) > VOICED_CONFIDENCE)
     places = np.asarray(found.timestamps) * SAMPLE_RATE
     if not voiced.any():
@@ -54,7 +55,7 @@ def _without_blips(voiced: np.ndarray) -> np.ndarray:
 
 
 def with_pitch(samples: np.ndarray, edit: F0Edit) -> np.ndarray:
-    """The samples (sample,) with the F0 that `edit` makes of theirs, held within 55..700 Hz."""
+    """The samples (sample,) with the F0 that `edit` makes of theirs, held within 55..760 Hz."""
     places, log_f0, voiced = track(samples)
     if not voiced.any():
         return samples

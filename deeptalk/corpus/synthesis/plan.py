@@ -97,8 +97,8 @@ def plan_speech(
     for number, split in enumerate(_SPLITS):
         mix = {engine: share for engine, share in shares.items() if share > 0.0}
         if split == "test" and unseen_share > 0.0:
-            mix = {engine: share * (1.0 - unseen_share) / sum(mix.values()) for engine, share in mix.items()}
-            mix[UNSEEN_ENGINE] = unseen_share
+            seen = {engine: share * (1.0 - unseen_share) / sum(mix.values()) for engine, share in mix.items()}
+            mix = {engine: share for engine, share in {**seen, UNSEEN_ENGINE: unseen_share}.items() if share > 0.0}
         own = [sentence for sentence in bank if sentence.split == split]
         if not own:
             raise UserError(f"No sentence is in the split {split}; give at least ten sentences.")

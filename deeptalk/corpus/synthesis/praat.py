@@ -8,7 +8,7 @@ import numpy as np
 from deeptalk.corpus.performer.affect import AffectCode
 from deeptalk.corpus.performer.event import SAMPLE_RATE, SILENCE, Phone
 from deeptalk.corpus.synthesis import hibari
-from deeptalk.corpus.synthesis.changed import changed
+from deeptalk.corpus.synthesis.changed import changed, formant_warp
 from deeptalk.corpus.synthesis.phonemes import pronounced
 from deeptalk.corpus.synthesis.sound import Sound
 from deeptalk.corpus.synthesis.stress import with_stress
@@ -57,21 +57,22 @@ def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
     synthesizer = _synthesizer(voice.speaker)
     from parselmouth.praat import call
 
-    rate = affect.rate_factor * voice.rate_factor
+    warp = formant_warp(affect, voice)
+    rate = affect.rate_factor * voice.rate_factor / warp
     settings = (SAMPLE_RATE, 0.01, 1.0, 1.0, WORDS_PER_MINUTE * rate, "IPA")
     call(synthesizer, "Speech output settings", *settings)
     grid, sound = call(synthesizer, "To Sound", text, "yes")
-    samples = np.asarray(sound.values[0], np.float32)
+    samples = changed(np.asarray(sound.values[0], np.float32), SAMPLE_RATE, affect, voice, seed)
     labels = [
         (
             call(grid, "Get label of interval", PHONEME_TIER, place),
-            call(grid, "Get start point", PHONEME_TIER, place),
-            call(grid, "Get end point", PHONEME_TIER, place),
+            call(grid, "Get start point", PHONEME_TIER, place) / warp,
+            call(grid, "Get end point", PHONEME_TIER, place) / warp,
         )
         for place in range(1, call(grid, "Get number of intervals", PHONEME_TIER) + 1)
     ]
     phones = with_stress(phones_from_labels(labels, len(samples) / SAMPLE_RATE), pronounced(hibari.phonemes_of(text)))
-    return Sound(changed(samples, affect, voice, seed), phones)
+    return Sound(samples, phones)
 
 
 def phones_from_labels(labels: list[tuple[str, float, float]], sound_seconds: float) -> list[Phone]:

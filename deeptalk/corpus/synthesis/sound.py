@@ -7,8 +7,8 @@ import numpy as np
 from deeptalk.corpus.performer.event import SAMPLE_RATE, SILENCE, Phone
 from deeptalk.errors import UserError
 
-NEUTRAL_LEVEL_DECIBELS = -28.0
-"""RMS over the spoken part, relative to full scale, of speech at affect level 0."""
+NEUTRAL_LEVEL_DECIBELS = -36.0
+"""RMS of the spoken phones, relative to full scale, at affect level 0; shouting lies 22 dB above."""
 PEAK_LIMIT = 0.95
 LEAST_REST_SECONDS, MOST_REST_SECONDS = 0.15, 0.60
 """Silence before and after the words, so that faces learn to rest."""
@@ -106,9 +106,13 @@ def end_with_sound(samples: np.ndarray, phones: list[Phone]) -> list[Phone]:
 
 
 def at_level(samples: np.ndarray, phones: list[Phone], level_decibels: float) -> np.ndarray:
-    """Scale so that the spoken part has this RMS; peaks are held at 0.95 by scaling the whole clip down."""
-    spoken = slice(round(phones[0].end_seconds * SAMPLE_RATE), round(phones[-1].start_seconds * SAMPLE_RATE))
-    rms = float(np.sqrt(np.mean(samples[spoken].astype(np.float64) ** 2)))
+    """Scale so that all but the silences has this RMS; peaks are held at 0.95 by scaling the whole clip down."""
+    spoken = [
+        samples[round(phone.start_seconds * SAMPLE_RATE) : round(phone.end_seconds * SAMPLE_RATE)]
+        for phone in phones
+        if phone.symbol != SILENCE
+    ]
+    rms = float(np.sqrt(np.mean(np.concatenate(spoken).astype(np.float64) ** 2)))
     gain = 10.0 ** (level_decibels / 20.0) / max(rms, 1e-6)
     gain = min(gain, PEAK_LIMIT / max(float(np.abs(samples).max()), 1e-6))
     return (samples * gain).astype(np.float32)

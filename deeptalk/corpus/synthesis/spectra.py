@@ -1,6 +1,6 @@
-"""Edits on the spectra that hibari's network hands to its vocoder: pitch, breath, tilt and vocal-tract length.
+"""Edits on the spectra that hibari's network hands to its vocoder: pitch, breath, tilt, dynamics and formants.
 
-None of them changes timing. Arrays are (bin, frame): 601 bins of 20 Hz, frames of 12.5 ms.
+Only `stretched` changes timing. Arrays are (bin, frame): 601 bins of 20 Hz, frames of 12.5 ms.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeptalk.corpus.performer.affect import AffectCode
-from deeptalk.corpus.synthesis.pitch import HIGHEST_F0_HERTZ, LOWEST_F0_HERTZ
+from deeptalk.corpus.synthesis.colour import tilt_decibels
+from deeptalk.corpus.synthesis.movement import (
+    HIGHEST_F0_HERTZ,
+    LOWEST_F0_HERTZ,
+    dynamics_gain,
+    edited_log_f0,
+    irregularity,
+)
 from deeptalk.corpus.synthesis.voices import Voice
 
 BIN_HERTZ = 20.0
@@ -53,38 +60,39 @@ def stretched(spectra: Spectra, frames: int) -> Spectra:
     )
 
 
-def edited(spectra: Spectra, affect: AffectCode, voice: Voice) -> Spectra:
-    """The spectra with the affect and the voice put in."""
+def edited(spectra: Spectra, affect: AffectCode, voice: Voice, seed: int) -> Spectra:
+    """The spectra with the affect and the voice put in; the seed is that of irregularity."""
     bins = np.arange(len(spectra.harmonic_log))
     voiced = spectra.f0_hertz > VOICED_HERTZ
-    octaves = np.log2(np.clip(bins * BIN_HERTZ, 200.0, 6000.0) / 1000.0)
     decibels_per_octave = affect.tilt_decibels_per_octave + voice.tilt_decibels_per_octave
-    tilt = (octaves * decibels_per_octave * _NEPER_PER_DECIBEL).astype(np.float32)[:, None]
+    tilt = (tilt_decibels(bins * BIN_HERTZ, decibels_per_octave) * _NEPER_PER_DECIBEL).astype(np.float32)[:, None]
     breath = (affect.breath_decibels + voice.breath_decibels) * _NEPER_PER_DECIBEL * voiced.astype(np.float32)
-    source = np.clip(np.round(bins / voice.spectral_warp).astype(int), 0, len(bins) - 1)
+    source = np.clip(np.round(bins / (voice.spectral_warp * affect.formant_factor)).astype(int), 0, len(bins) - 1)
+    noise = irregularity(len(voiced), affect.irregularity_semitones, seed)
+    gain = tilt + dynamics_gain(_energy(spectra), voiced, affect.dynamics_factor)
+    gain = gain + (noise.level_decibels * _NEPER_PER_DECIBEL * voiced).astype(np.float32)
     return Spectra(
-        harmonic_log=spectra.harmonic_log[source] + tilt,
+        harmonic_log=spectra.harmonic_log[source] + gain,
         harmonic_phase=spectra.harmonic_phase[source],
-        noise_log=spectra.noise_log[source] + tilt + breath,
-        free_log=spectra.free_log[source] + tilt + breath,
+        noise_log=spectra.noise_log[source] + gain + breath,
+        free_log=spectra.free_log[source] + gain + breath,
         free_phase=spectra.free_phase[source],
-        f0_hertz=edited_f0(spectra.f0_hertz, voiced, affect, voice),
+        f0_hertz=edited_f0(spectra.f0_hertz, voiced, affect, voice, noise.log_f0),
     )
 
 
-def edited_f0(f0_hertz: np.ndarray, voiced: np.ndarray, affect: AffectCode, voice: Voice) -> np.ndarray:
-    """F0 (frame,) with mean, range and voice put in, held within 55..700 Hz; unvoiced frames stay as they are."""
+def _energy(spectra: Spectra) -> np.ndarray:
+    """Level of the harmonics (frame,) in nepers, smoothed over 90 ms."""
+    nepers = 0.5 * np.log(np.exp(2.0 * np.maximum(spectra.harmonic_log, -20.0)).sum(0) + 1e-6)
+    return np.convolve(np.pad(nepers, 3, mode="edge"), np.ones(7) / 7.0, mode="valid")
+
+
+def edited_f0(
+    f0_hertz: np.ndarray, voiced: np.ndarray, affect: AffectCode, voice: Voice, movements: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """F0 (frame,) with affect and voice put in, held within 55..760 Hz; unvoiced frames stay as they are."""
     if not voiced.any():
         return f0_hertz
     log_f0 = np.log(np.maximum(f0_hertz, VOICED_HERTZ))
-    moved = np.exp(edited_log_f0(log_f0, voiced, affect, voice, voice.pitch_factor))
+    moved = np.exp(edited_log_f0(log_f0, voiced, affect, voice, voice.pitch_factor) + movements)
     return np.where(voiced, np.clip(moved, LOWEST_F0_HERTZ, HIGHEST_F0_HERTZ), f0_hertz).astype(np.float32)
-
-
-def edited_log_f0(
-    log_f0: np.ndarray, voiced: np.ndarray, affect: AffectCode, voice: Voice, pitch_factor: float
-) -> np.ndarray:
-    """Natural log of F0 (frame,), moved by a factor and by the affect's pitch, its excursions widened."""
-    mean = log_f0[voiced].mean()
-    target = mean + np.log(pitch_factor) + affect.pitch_semitones / 12.0 * np.log(2.0)
-    return target + affect.pitch_range_factor * voice.pitch_range_factor * (log_f0 - mean)
