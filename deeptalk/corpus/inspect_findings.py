@@ -41,9 +41,12 @@ def _splits(counts: dict[str, Any]) -> Iterator[Finding]:
                 yield "good", f"No {kind} is in two splits."
             else:
                 yield "problem", f"Some {kind}s are in several splits: results on them are not held out by {kind}."
-    for name, unit in (("speech_alone", "pieces of speech have no motion"), ("motion_alone", "motions have no speech")):
+    for name, one, many in (
+        ("speech_alone", "piece of speech has no motion", "pieces of speech have no motion"),
+        ("motion_alone", "motion has no speech", "motions have no speech"),
+    ):
         if counts[name]:
-            yield "note", f"{counts[name]} {unit}."
+            yield "note", f"{counts[name]:,} {one if counts[name] == 1 else many}."
 
 
 def _emotions(balance: dict[str, Any]) -> Iterator[Finding]:

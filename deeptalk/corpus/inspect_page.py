@@ -255,7 +255,8 @@ def _lag(lag: Mapping[str, Any]) -> str:
         f"median correlation of all {lag['median_correlation']:.2f}, {lag['within_one_frame']:.0%} within one frame of "
         "the median"
     )
-    text = f'<div class="plots">{_histogram(lag["histogram"], [str(value) if value % 3 == 0 else "" for value in lag["lags"]], caption)}</div>'
+    labels = [str(value) if value % 3 == 0 else "" for value in lag["lags"]]
+    text = f'<div class="plots">{_histogram(lag["histogram"], labels, caption)}</div>'
     if lag["outliers"]:
         rows = [(o["clip"], f"{o['lag_frames']:+d}", f"{o['correlation']:.2f}") for o in lag["outliers"]]
         text += _table(("clip", "lag, frames", "correlation"), rows, f"Outliers ({lag['outlier_count']})")

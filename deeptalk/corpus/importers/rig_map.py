@@ -36,7 +36,7 @@ class RigMap:
 
         Raises Refusal for a weight that moves and is not in the map.
         """
-        active = [name for name, peak in zip(names, np.nanmax(np.abs(weights), axis=0)) if peak > LEAST_ACTIVE]
+        active = [name for name, peak in zip(names, np.abs(np.nan_to_num(weights)).max(axis=0)) if peak > LEAST_ACTIVE]
         unknown = [name for name in active if name not in self.factors]
         if unknown:
             raise Refusal(
@@ -110,16 +110,16 @@ def name_shift(weights: Float32[np.ndarray, "frame weight"], names: Sequence[str
 
 def _twin_score(weights: np.ndarray, names: Sequence[str], shift: int) -> int:
     """Pairs of twins that move alike, less those of which one moves."""
-    place = {name: index + shift for index, name in enumerate(names) if index + shift < weights.shape[1]}
+    places = {name: index + shift for index, name in enumerate(names) if index + shift < weights.shape[1]}
     score = 0
-    for left, column in place.items():
+    for left, column in places.items():
         right = left.removesuffix("l") + "r"
-        if not left.endswith(("_l", "_dl", "_ul")) or right not in place:
+        if not left.endswith(("_l", "_dl", "_ul")) or right not in places:
             continue
-        own, twin = weights[:, column], weights[:, place[right]]
-        moves = [np.nanmax(np.abs(values)) > LEAST_ACTIVE for values in (own, twin)]
+        own, twin = (np.nan_to_num(weights[:, place]) for place in (column, places[right]))
+        moves = [np.abs(values).max() > LEAST_ACTIVE for values in (own, twin)]
         if all(moves):
-            score += 1 if np.nanmean(np.abs(own - twin)) < 0.5 * np.nanmean(np.abs(own)) else -1
+            score += 1 if np.abs(own - twin).mean() < 0.5 * np.abs(own).mean() else -1
         elif any(moves):
             score -= 1
     return score
