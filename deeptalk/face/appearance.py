@@ -129,7 +129,7 @@ def _longest_edges(
 def _normals(
     faces: Int[np.ndarray, "face 3"], vertices: Float[np.ndarray, "vertex 3"]
 ) -> Float[np.ndarray, "vertex 3"]:
-    return vertex_normals(torch.from_numpy(vertices), torch.from_numpy(faces)).numpy()
+    return vertex_normals(torch.tensor(vertices), torch.tensor(faces)).numpy()
 
 
 def _rounding(ends: Float[np.ndarray, "edge 2 3"], normals: Float[np.ndarray, "edge 2 3"]) -> np.ndarray:

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,6 +22,7 @@ Backend = Literal["egl", "cpu"]
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Renderer(Protocol):
     """Draws frames of one scene."""
 
@@ -148,29 +149,34 @@ def open_renderer(scene: Scene, backend: Backend | None = None) -> Renderer:
 
     Raises UserError naming both remedies where none works.
     """
-    if backend not in (None, "egl", "cpu"):
-        raise UserError(f"There is no backend {backend!r}; the backends are: egl, cpu.")
-    problems = {name: problem for name in ("egl", "cpu") if (problem := _problem(name)) is not None}
-    if backend is None:
-        # A driver that draws on the processor is several times slower than the kernels (benchmarks/bench_render.py).
-        order: tuple[Backend, ...] = (
-            ("cpu", "egl") if "egl" not in problems and _driver_is_software() else ("egl", "cpu")
-        )
-        backend = next((name for name in order if name not in problems), None)
-    if backend is None or backend in problems:
-        reasons = "; ".join(f"{name}: {problem}" for name, problem in problems.items() if backend in (None, name))
-        raise UserError(
-            f"No pictures can be drawn here ({reasons}). Install numba (pip install 'deeptalk[pictures]'), or moderngl "
-            "and a graphics driver with EGL (apt-get install libegl1 libgl1-mesa-dri)."
-        )
-    _log_once(backend)
-    if backend == "egl":
+    name = choose_backend(backend)
+    _log_once(name)
+    if name == "egl":
         from deeptalk.render.egl import EglRenderer
 
         return EglRenderer(scene)
     from deeptalk.render.cpu import CpuRenderer
 
     return CpuRenderer(scene)
+
+
+def choose_backend(asked: Backend | None) -> Backend:
+    """A graphics card's driver, else the kernels, else a driver that draws on the processor; or what is asked for.
+
+    The last is several times slower than the kernels (benchmarks/bench_render.py).
+    """
+    names: tuple[Backend, ...] = ("egl", "cpu")
+    if asked not in (None, *names):
+        raise UserError(f"There is no backend {asked!r}; the backends are: {', '.join(names)}.")
+    problems = {name: _problem(name) for name in names if asked in (None, name)}
+    works = [name for name, problem in problems.items() if problem is None]
+    if not works:
+        reasons = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        raise UserError(
+            f"No pictures can be drawn here ({reasons}). Install numba (pip install 'deeptalk[pictures]'), or moderngl "
+            "and a graphics driver with EGL (apt-get install libegl1 libgl1-mesa-dri)."
+        )
+    return works[-1] if works[0] == "egl" and _driver_is_software() else works[0]
 
 
 @functools.cache

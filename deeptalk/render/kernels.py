@@ -3,6 +3,7 @@
 Pictures are planes (sample, height + 2 margin, width + 2 margin) of 1/depth, so that neighbours need no bounds.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 
@@ -15,7 +16,12 @@ SLANT = F(0.70710678)
 TONE_STEPS = F(1024)
 OVERLAP = F(0.002)
 """Pixels by which a face reaches beyond its edges."""
-kernel: Callable = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+compiled = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a function; without what type checkers of the tests wrap around it, which cannot be compiled."""
+    return compiled(inspect.unwrap(function))
 
 
 @kernel
