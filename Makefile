@@ -33,9 +33,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The lock is what a resolved environment holds, by version only: no index address, no local path.
+# The lock is what a resolved environment holds, by version only: no index address, no local path, and not the GPL voices,
+# which who wants them installs as the extra voice-gpl.
 lock: install
-	$(BIN)/python -m pip freeze --exclude-editable --exclude deeptalk | sed 's/+cpu$$//' | grep -v '@' > requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable --exclude deeptalk --exclude praat-parselmouth | sed 's/+cpu$$//' | grep -v '@' > requirements.lock
 
 clean:
 	rm -rf $(VENV) out
