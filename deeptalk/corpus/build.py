@@ -21,7 +21,6 @@ from deeptalk.corpus.performer import AffectCode, Given, Performance, Performer,
 from deeptalk.corpus.rows import SpeechRow
 from deeptalk.corpus.shards import ShardFolder
 from deeptalk.corpus.synthesis.engines import ENGINES
-from deeptalk.corpus.synthesis.plan import SpeechPlan
 from deeptalk.corpus.writer import CorpusWriter, check_place, quantise
 from deeptalk.errors import UserError
 from deeptalk.files import atomic_folder
@@ -121,6 +120,7 @@ class CorpusBuild:
         if workers < 1:
             raise UserError(f"workers is {workers}; expected at least 1.")
         self._check_disk()
+        self._try_engines()
         tasks = [self.clips[first : first + SHARD_CLIPS] for first in range(0, len(self.clips), SHARD_CLIPS)]
         make = MakeShard(self.config, self.performer)
         with ShardFolder(self.out, tasks, self._identity(), self.overwrite) as shards:
@@ -162,6 +162,13 @@ class CorpusBuild:
                 f"parts are joined; {free / 1e9:.1f} GB are free. Free some, or ask for fewer hours or performances."
             )
 
+    def _try_engines(self) -> None:
+        """Let every engine speak once, so that a missing one is known before hours of work and not after."""
+        firsts = {clip.source[0].engine: clip for clip in reversed(self.clips) if isinstance(clip.source, tuple)}
+        for clip in firsts.values():
+            with _naming(clip):
+                clip.speech()
+
     def _join(self, shards: ShardFolder) -> None:
         """Copy all shards into one corpus inside the hidden folder, and put that in its place."""
         whole = shards.folder / "whole"
@@ -192,7 +199,7 @@ def _provenance(clips: Sequence[PlannedClip], config: CorpusConfig) -> tuple[str
         return "speech handed in", "That of the speech; motion CC0-1.0."
     if isinstance(clips[0].source, int):
         return "the vendored demo speech", "CC0-1.0"
-    engines = sorted({clip.source.engine for clip in clips if isinstance(clip.source, SpeechPlan)})
+    engines = sorted({line.engine for clip in clips if isinstance(clip.source, tuple) for line in clip.source})
     words = "That of the sentences" if config.sentences else "Sentences CC0-1.0"
     sources = ", ".join(ENGINES[name].source if name in ENGINES else name for name in engines)
     return f"speech synthesised by {sources}", f"{words}; motion CC0-1.0."
@@ -227,15 +234,22 @@ class MakeShard:
         laps = {"speak": 0.0, "augment": 0.0, "perform": 0.0}
         with CorpusWriter(folder, provenance="part of a build", license="-") as writer:
             for clip in task:
-                try:
+                with _naming(clip):
                     step(_add(writer, clip, self.performer, self.config, laps))
-                except UserError as error:
-                    text = str(error).removeprefix(f"{clip.name}: ")
-                    raise UserError(f"Clip {clip.name}: {text}") from error
-                except Exception as error:
-                    error.add_note(f"while making the clip {clip.name}")
-                    raise
         return laps
+
+
+@contextmanager
+def _naming(clip: PlannedClip) -> Iterator[None]:
+    """Let errors say which clip they are about."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error).removeprefix(f"{clip.name}: ")
+        raise UserError(f"Clip {clip.name}: {text}") from error
+    except Exception as error:
+        error.add_note(f"while making the clip {clip.name}")
+        raise
 
 
 def _add(
@@ -284,8 +298,8 @@ def _processor_seconds() -> float:
 def _sound(event: SpeechEvent, clip: PlannedClip, config: CorpusConfig) -> tuple[np.ndarray, dict[str, Any] | None]:
     """The sound to store and what to say about it: only the sound is augmented, motion belongs to the clean speech."""
     origin: dict[str, Any] = {}
-    if isinstance(clip.source, SpeechPlan):
-        origin = {"engine": clip.source.engine, "seed": clip.source.seed}
+    if isinstance(clip.source, tuple):
+        origin = {"engine": clip.source[0].engine, "seeds": [line.seed for line in clip.source]}
     if not clip.is_augmented:
         return event.samples, origin or None
     change = draw_augmentation(seed_of(config.seed, clip.name, "augmented"), config.augmentation)

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from deeptalk.corpus.performer import SpeechEvent
+import numpy as np
+
+from deeptalk.corpus.performer import Phone, SpeechEvent
+from deeptalk.corpus.performer.event import SILENCE
 from deeptalk.corpus.rows import check_held_out
 from deeptalk.corpus.sentences import load_sentences, sentences_of_file
 from deeptalk.corpus.synthesis import demo_speech
@@ -16,6 +19,8 @@ from deeptalk.errors import UserError
 from deeptalk.speech import SAMPLE_RATE, frame_count
 from deeptalk.speech.augment import AugmentConfig
 
+SENTENCE_JOINT = "+"
+"""Between the names of sentences that are spoken as one."""
 REFERENCE_SPLIT = "test"
 """The split that gets reference draws instead of performances to train on, and whose sound is never augmented."""
 
@@ -29,11 +34,13 @@ class CorpusConfig:
     hours: float = 0.0
     """Synthesis: length of the speech in all splits; 0 where `clips` says how much."""
     clips: int = 0
-    """Synthesis: pieces of speech in all splits; 0 where `hours` says how much."""
+    """Synthesis: sentences spoken in all splits; 0 where `hours` says how much."""
     sentences: str = ""
     """Synthesis: text file with one sentence a line; empty takes the stored ones."""
     affects_per_sentence: int = len(EMOTIONS)
     """Synthesis: tones in which a voice says a sentence, one of each audible class before a second of any."""
+    join_sentences: int = 1
+    """Synthesis: a piece of speech is of 1 up to so many sentences, by one voice in one tone, with pauses between."""
     shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
     """Synthesis: seconds spoken by each engine, relative to one another."""
     unseen_share: float = 0.0
@@ -58,7 +65,13 @@ class CorpusConfig:
     """Of the plan of the speech, the augmentation and the performances."""
 
     def __post_init__(self) -> None:
-        for name in ("affects_per_sentence", "train_performances", "val_performances", "reference_draws"):
+        for name in (
+            "affects_per_sentence",
+            "join_sentences",
+            "train_performances",
+            "val_performances",
+            "reference_draws",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; expected at least 1.")
         for name in ("seed", "max_clips_per_split", "reference_clips", "clips", "hours"):
@@ -67,8 +80,8 @@ class CorpusConfig:
         for name in ("unseen_share", "augmented_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"{name} is {getattr(self, name)}; expected 0 to 1.")
-        spoken = {"hours": 0.0, "clips": 0, "sentences": "", "unseen_share": 0.0, "affects_per_sentence": len(EMOTIONS)}
-        changed = [name for name, default in spoken.items() if getattr(self, name) != default]
+        spoken = ("hours", "clips", "sentences", "unseen_share", "affects_per_sentence", "join_sentences")
+        changed = [name for name in spoken if getattr(self, name) != getattr(type(self), name)]
         if self.speech == "demo" and changed:
             raise UserError(f"{changed[0]} needs speech=synthesis; the demo's speech is what it is.")
         if self.speech == "synthesis" and (self.hours > 0) == (self.clips > 0):
@@ -87,16 +100,16 @@ class PlannedClip:
     speaker: str
     sentence: str
     expected_seconds: float
-    source: SpeechEvent | SpeechPlan | int
-    """Speech handed in, a line to speak, or the place of a clip in the vendored speech."""
+    source: SpeechEvent | tuple[SpeechPlan, ...] | int
+    """Speech handed in, lines to speak one after the other, or the place of a clip in the vendored speech."""
     is_augmented: bool = False
     is_reference: bool = False
     """Whether it gets reference draws."""
 
     def speech(self) -> SpeechEvent:
         """Speak it, or read it."""
-        if isinstance(self.source, SpeechPlan):
-            return speak(self.source)
+        if isinstance(self.source, tuple):
+            return joined([speak(line) for line in self.source])
         return demo_speech()[self.source] if isinstance(self.source, int) else self.source
 
     def performances(self, config: CorpusConfig) -> int:
@@ -115,7 +128,8 @@ def plan_clips(config: CorpusConfig, events: Sequence[SpeechEvent] | None = None
     """
     clips = list(_first_of_each_split(_sources(config, events), config.max_clips_per_split))
     check_held_out(((clip.speaker, clip.split) for clip in clips), "speaker")
-    check_held_out(((clip.sentence, clip.split) for clip in clips), "sentence")
+    sentences = ((name, clip.split) for clip in clips for name in clip.sentence.split(SENTENCE_JOINT))
+    check_held_out(sentences, "sentence")
     counts: Counter[str] = Counter()
     planned = []
     for clip in clips:
@@ -146,9 +160,32 @@ def expected_bytes(clips: Sequence[PlannedClip], config: CorpusConfig, channels:
     return total
 
 
+def joined(events: Sequence[SpeechEvent]) -> SpeechEvent:
+    """Speech of one speaker in one tone, one piece after the other with the silences that each has at its ends."""
+    first = events[0]
+    if len(events) == 1:
+        return first
+    phones: list[Phone] = []
+    start = 0.0
+    for event in events:
+        for phone in event.phones:
+            begin, end = start + phone.start_seconds, start + phone.end_seconds
+            if phones and phone.symbol == phones[-1].symbol == SILENCE:
+                begin = phones.pop().start_seconds
+            phones.append(replace(phone, start_seconds=begin, end_seconds=end))
+        start += event.seconds
+    return replace(
+        first,
+        samples=np.concatenate([event.samples for event in events]),
+        phones=tuple(phones),
+        text=" ".join(event.text for event in events),
+        sentence=SENTENCE_JOINT.join(event.sentence for event in events),
+    )
+
+
 def _sources(config: CorpusConfig, events: Sequence[SpeechEvent] | None) -> Iterable[PlannedClip]:
     if events is None and config.speech == "synthesis":
-        for line in plan_speech(
+        lines = plan_speech(
             hours=config.hours or None,
             clips=config.clips or None,
             shares=config.shares,
@@ -156,9 +193,12 @@ def _sources(config: CorpusConfig, events: Sequence[SpeechEvent] | None) -> Iter
             affects_per_sentence=config.affects_per_sentence,
             seed=config.seed,
             sentences=sentences_of_file(config.sentences) if config.sentences else load_sentences(),
-        ):
-            name = f"{line.voice}-{line.sentence}-{line.affect.class_name}"
-            yield PlannedClip(name, line.split, line.voice, line.sentence, line.expected_seconds, line)
+        )
+        for group in _grouped(lines, config):
+            sentence = SENTENCE_JOINT.join(line.sentence for line in group)
+            name = f"{group[0].voice}-{sentence}-{group[0].affect.class_name}"
+            seconds = sum(line.expected_seconds for line in group)
+            yield PlannedClip(name, group[0].split, group[0].voice, sentence, seconds, group)
         return
     for place, event in enumerate(demo_speech() if events is None else events):
         name = "-".join([event.speaker, event.sentence, event.affect.class_name if event.affect else "speech"])
@@ -166,6 +206,28 @@ def _sources(config: CorpusConfig, events: Sequence[SpeechEvent] | None) -> Iter
             raise UserError(f"Speech {event.text!r} has no split; give each event train, val or test.")
         source = place if events is None else event
         yield PlannedClip(name, event.split, event.speaker, event.sentence, event.seconds, source)
+
+
+def _grouped(lines: Sequence[SpeechPlan], config: CorpusConfig) -> Iterable[tuple[SpeechPlan, ...]]:
+    """Lines that are spoken as one, of one voice and audible class, all in the tone of the first.
+
+    How many depends on the voice and on how much it has said, not on the tone: every group of sentences comes in all
+    tones, as single sentences do.
+    """
+    said: Counter[tuple[str, str, int]] = Counter()
+    groups: dict[tuple[str, int, int], list[SpeechPlan]] = {}
+    finished: Counter[tuple[str, int, int]] = Counter()
+    for line in lines:
+        tone = line.affect.sound_class
+        said[line.voice, line.sentence, tone] += 1
+        key = line.voice, tone, said[line.voice, line.sentence, tone]
+        group = groups.setdefault(key, [])
+        group.append(replace(line, affect=group[0].affect) if group else line)
+        size = 1 + seed_of(config.seed, line.voice, str(finished[key]), "joined") % config.join_sentences
+        if len(group) == size:
+            finished[key] += 1
+            yield tuple(groups.pop(key))
+    yield from map(tuple, groups.values())
 
 
 def _first_of_each_split(clips: Iterable[PlannedClip], most: int) -> Iterable[PlannedClip]:

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,7 @@ from deeptalk.corpus.build import CorpusBuild, build_corpus
 from deeptalk.corpus.clips import plan_clips
 from deeptalk.corpus.performer import Performer
 from deeptalk.corpus.synthesis import demo_speech
+from deeptalk.corpus.synthesis.plan import speak
 from deeptalk.errors import UserError
 from deeptalk.face import load_rig
 from deeptalk.speech import build_encoder, frame_count
@@ -161,6 +163,32 @@ def test_synthesis_speaks_a_plan(tmp_path):
         assert np.abs(spoken.waveform(index)).max() > 0.01
     assert "hibari" in spoken.manifest["provenance"]
     assert "That of the sentences" in spoken.manifest["license"]
+
+
+def test_sentences_joined_to_longer_clips(tmp_path):
+    pytest.importorskip("hibari", reason="needs the extra `voice`")
+    config = spoken_config(tmp_path, clips=1600, affects_per_sentence=8, join_sentences=3)
+    clips = plan_clips(config)
+    sizes = Counter(len(clip.source) for clip in clips)
+    assert set(sizes) == {1, 2, 3}
+    assert sum(size * count for size, count in sizes.items()) == 1600
+    tones = {}
+    for clip in clips:
+        assert len({line.affect for line in clip.source}) == 1
+        assert len({(line.voice, line.split) for line in clip.source}) == 1
+        tones.setdefault((clip.speaker, clip.sentence), set()).add(clip.source[0].affect.sound_class)
+    assert sum(len(own) == 8 for own in tones.values()) > 0.5 * len(tones)
+    longest = next(clip for clip in clips if len(clip.source) == 3)
+    event = longest.speech()
+    parts = [speak(line) for line in longest.source]
+    assert np.array_equal(event.samples, np.concatenate([part.samples for part in parts]))
+    assert event.sentence == "+".join(part.sentence for part in parts)
+    second = next(phone for phone in parts[1].phones if phone.symbol != "SIL")
+    starts = [phone.start_seconds for phone in event.phones if phone.symbol == second.symbol]
+    assert np.isclose(starts, parts[0].seconds + second.start_seconds).any()
+    symbols = [phone.symbol for phone in event.phones]
+    assert ("SIL", "SIL") not in list(itertools.pairwise(symbols))
+    assert event.affect == longest.source[0].affect
 
 
 def test_expectations_before_the_build(tmp_path):
