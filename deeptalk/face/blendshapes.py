@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from deeptalk.errors import UserError
 from deeptalk.face.channels import CHANNELS
@@ -76,7 +78,7 @@ def build_head(parts: list[MeshPart], where: str, provenance: dict[str, str]) ->
     neutral, deltas = neutral * metres, deltas * metres
     regions, face_parts = _parts(parts, starts, neutral, deltas, faces)
     _check_direction(neutral, deltas, regions["skin"], where)
-    regions |= head_regions(neutral, deltas, regions["skin"])
+    regions |= head_regions(neutral, deltas, regions["skin"], faces)
     drop = -deltas[CHANNELS.index("jawOpen"), :, 1]
     lower = drop > 0.5 * drop[regions["lips"]].max()
     pairs = central_pairs(neutral, regions["lips"][~lower[regions["lips"]]], regions["lips"][lower[regions["lips"]]])
@@ -97,12 +99,13 @@ def build_head(parts: list[MeshPart], where: str, provenance: dict[str, str]) ->
     )
 
 
-def head_regions(neutral: np.ndarray, deltas: np.ndarray, skin: np.ndarray) -> dict[str, np.ndarray]:
+def head_regions(neutral: np.ndarray, deltas: np.ndarray, skin: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:
     """Vertex indices of face, lips, upper_face and jaw, from which channels move the skin and how far.
 
-    The face is what any channel moves by a twentieth of the furthest or more, above the chin's lower edge; lips what
-    pucker or funnel move by 0.65 of their furthest; the jaw what jawOpen moves by 0.4 of its furthest; the upper face
-    what a brow or eye channel moves further than any of mouth, jaw or cheek. Lips, upper_face and jaw share no vertex.
+    The face is what any channel moves by a twentieth of the furthest or more, above the chin's lower edge, in one piece
+    with the skin that it encloses; lips what pucker or funnel move by 0.65 of their furthest; the jaw what jawOpen
+    moves by 0.4 of its furthest; the upper face what a brow or eye channel moves further than any of mouth, jaw or
+    cheek. Lips, upper_face and jaw share no vertex.
     """
     moved = np.linalg.norm(deltas, axis=2)[:, skin]
     named = dict(zip(CHANNELS, moved, strict=True))
@@ -111,11 +114,45 @@ def head_regions(neutral: np.ndarray, deltas: np.ndarray, skin: np.ndarray) -> d
     is_shared = np.array([name.startswith(_SHARED) for name in CHANNELS])
     height = neutral[skin, 1]
     chin = height[named["jawOpen"] > _CHIN_SHARE * named["jawOpen"].max()].min()
-    face = (moved.max(axis=0) > _MOVING_SHARE * moved.max()) & (height >= chin)
+    welded = _welded(neutral, faces)
+    face = _largest_piece((moved.max(axis=0) > _MOVING_SHARE * moved.max()) & (height >= chin), skin, welded)
     lips = face & (pull > _LIP_SHARE)
     upper = face & ~lips & (moved[is_upper].max(axis=0) > moved[~is_upper & ~is_shared].max(axis=0))
+    face |= _enclosed(face, skin, welded)
+    upper |= _enclosed(upper, skin, welded) & ~lips
     jaw = face & ~lips & ~upper & (named["jawOpen"] > _JAW_SHARE * named["jawOpen"].max())
     return {name: skin[mask] for name, mask in (("face", face), ("lips", lips), ("upper_face", upper), ("jaw", jaw))}
+
+
+def _welded(neutral: np.ndarray, faces: np.ndarray) -> csr_matrix:
+    """Graph of the mesh's edges in which vertices at one place, split by a seam of texture, are joined too."""
+    _, first, place = np.unique(np.round(neutral, 6), axis=0, return_index=True, return_inverse=True)
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = np.concatenate([edges, np.stack([np.arange(len(neutral)), first[place.ravel()]], axis=1)])
+    return coo_matrix((np.ones(len(edges)), edges.T), shape=(len(neutral), len(neutral))).tocsr()
+
+
+def _largest_piece(chosen: np.ndarray, skin: np.ndarray, graph: csr_matrix) -> np.ndarray:
+    """Mask over the skin of the largest connected piece of the chosen part."""
+    members = np.flatnonzero(chosen)
+    _, label = connected_components(graph[skin][:, skin][members][:, members], directed=False)
+    mask = np.zeros(len(skin), dtype=bool)
+    mask[members[label == np.bincount(label).argmax()]] = True
+    return mask
+
+
+def _enclosed(chosen: np.ndarray, skin: np.ndarray, graph: csr_matrix) -> np.ndarray:
+    """Mask over the skin of its pieces that touch the chosen part, but for the largest, which is outside."""
+    rest = np.flatnonzero(~chosen)
+    if not len(rest) or not chosen.any():
+        return np.zeros(len(skin), dtype=bool)
+    on_skin = graph[skin][:, skin]
+    _, label = connected_components(on_skin[rest][:, rest], directed=False)
+    touching = (on_skin + on_skin.T)[rest] @ chosen.astype(float) > 0
+    enclosed = np.isin(label, np.unique(label[touching])) & (label != np.bincount(label).argmax())
+    mask = np.zeros(len(skin), dtype=bool)
+    mask[rest[enclosed]] = True
+    return mask
 
 
 def _of_the_head(
