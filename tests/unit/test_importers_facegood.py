@@ -209,6 +209,17 @@ def test_a_map_of_ones_own(tmp_path):
     assert "map.csv" in corpus.manifest["provenance"]
 
 
+def test_names_of_takes_choose_their_splits(tmp_path):
+    for name in ("1114_2_01", "1114_2_02", "1114_2_03"):
+        write_take(tmp_path / "takes", name, weights_of())
+    _, corpus = result(tmp_path, "val=1114_2_02", "test=*_03")  # YAML reads 1114_2_02 as a number
+    assert [row.split for row in corpus.speech] == ["train", "val", "test"]
+    with pytest.raises(UserError, match=r"val=1114_2_05 fits none of the 3 takes \(1114_2_01, 1114_2_02, 1114_2_03\)"):
+        result(tmp_path, "val=1114_2_01,1114_2_05")
+    with pytest.raises(UserError, match=r"The take 1114_2_02 fits both val=\*_02 and test=1114\*"):
+        result(tmp_path, "val=*_02", "test=1114*")
+
+
 def test_folders_and_settings_that_make_no_sense(tmp_path):
     (tmp_path / "takes").mkdir()
     with pytest.raises(UserError, match="holds no rig weights"):
@@ -227,6 +238,8 @@ def test_the_real_captures(tmp_path):
     corpus = Corpus.open(tmp_path / "corpus")
     assert report.reasons("refused") == {}
     assert report.notes() == {"moving weights dropped by the map": 3, "sound cut to its motion": 2}
+    assert {row.split for row in corpus.speech if "/1114_2_04" in row.speech_id} == {"val"}
+    assert {row.split for row in corpus.speech if "/1114_2_04" not in row.speech_id} == {"train"}
     seconds = sum(row.num_samples for row in corpus.speech) / 16000
     assert seconds == pytest.approx(446.2, abs=0.5)
     jaw = np.concatenate([of(corpus, "jawOpen", place) for place in range(len(corpus.performances))])

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deeptalk.corpus.importers.files import SOUND_SUFFIXES, files_below, load_archive, load_array, sound_for
+from deeptalk.corpus.importers.files import (
+    SOUND_SUFFIXES,
+    check_splits,
+    files_below,
+    load_archive,
+    load_array,
+    sound_for,
+)
 from deeptalk.corpus.importers.importer import ImportedClip, Note, Refusal, Scan, Take
 from deeptalk.corpus.importers.motion import limited
 from deeptalk.corpus.importers.recorded import RecordedOptions, Recording, recorded_clips
@@ -57,6 +64,7 @@ class FacegoodImporter:
         name_files = [p for p in files if p.suffix.lower() == ".npy" and "name" in p.stem.lower()]
         others = [p for p in files if p.suffix.lower() == ".npy" and p not in raw and p not in name_files]
         speaker = options.speaker or f"facegood-{source.resolve().name}"
+        check_splits([_name(path) for path in paths], options.val, options.test)
         takes = [
             Take(_name(path), partial(_read, path, rig_map, sounds, name_files, speaker, options)) for path in paths
         ]

@@ -119,6 +119,24 @@ def text_beside(path: Path) -> str:
 def split_of(name: str, val: str, test: str) -> str:
     """val or test where a pattern of these comma lists fits the name of a take, else train."""
     for split, patterns in (("test", test), ("val", val)):
-        if any(fnmatchcase(name, pattern.strip()) for pattern in patterns.split(",") if pattern.strip()):
+        if any(fnmatchcase(name, pattern) for pattern in _patterns(patterns)):
             return split
     return "train"
+
+
+def check_splits(names: Sequence[str], val: str, test: str) -> None:
+    """Raise UserError for a pattern that fits no take, or where one take fits both lists."""
+    for split, patterns in (("val", val), ("test", test)):
+        for pattern in _patterns(patterns):
+            if not any(fnmatchcase(name, pattern) for name in names):
+                some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+                raise UserError(
+                    f"{split}={pattern} fits none of the {len(names)} takes ({some}); give names or patterns."
+                )
+    for name in names:
+        if split_of(name, val, "") == "val" and split_of(name, "", test) == "test":
+            raise UserError(f"The take {name} fits both val={val} and test={test}; it can be in one split only.")
+
+
+def _patterns(text: str) -> list[str]:
+    return [pattern.strip() for pattern in text.split(",") if pattern.strip()]

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from deeptalk.corpus.importers.files import SOUND_SUFFIXES, VIDEO_SUFFIXES, check_content, files_below, sound_for
+from deeptalk.corpus.importers.files import (
+    SOUND_SUFFIXES,
+    VIDEO_SUFFIXES,
+    check_content,
+    check_splits,
+    files_below,
+    sound_for,
+)
 from deeptalk.corpus.importers.importer import ImportedClip, Note, Refusal, Scan, Take
 from deeptalk.corpus.importers.recorded import RecordedOptions, Recording, recorded_clips
 from deeptalk.errors import UserError
@@ -38,6 +45,7 @@ class LiveLinkImporter:
         skipped += [(str(p.relative_to(source)), Note("video", hint.format(p.name, p.stem))) for p in videos]
         speaker = options.speaker or f"livelink-{source.resolve().name}"
         names = _names(source, tables)
+        check_splits(list(names.values()), options.val, options.test)
         takes = [
             Take(name, partial(_read, path, name, tables, sounds, speaker, options)) for path, name in names.items()
         ]
