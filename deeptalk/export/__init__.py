@@ -6,9 +6,10 @@ What a format needs is imported when it is first written or read.
 from pathlib import Path
 
 from deeptalk.errors import UserError
-from deeptalk.export.formats import FORMATS, Exportable, Exporter, TakeFields, check_motion
+from deeptalk.export.formats import FOLDER_FORMATS, FORMATS, Exportable, Exporter, TakeFields, check_motion
 from deeptalk.export.live_link import LiveLinkRecording, read_live_link_csv, write_live_link_csv
 from deeptalk.export.npz import read_npz, write_npz
+from deeptalk.face import Rig
 
 __all__ = [
     "FORMATS",
@@ -35,18 +36,24 @@ def check_format(name: str) -> str:
     return key
 
 
-def export(take: Exportable, path: str | Path) -> Path:
-    """Write a take to `path` in the format of its suffix, atomically; returns the path.
+def export(take: Exportable, path: str | Path, head: Rig | None = None) -> Path:
+    """Write a take to `path` in the format of its suffix, atomically; returns what was written.
 
-    Raises UserError for an unknown suffix, or a format that cannot hold the take.
+    That is the path, or for a sequence of meshes the folder beside it. `head` is the geometry that moves, by default
+    that of the take's rig. Raises UserError for an unknown suffix, or a format that cannot hold the take.
     """
     path = Path(path)
-    FORMATS[check_format(path.suffix)](take, path)
+    name = check_format(path.suffix)
+    FORMATS[name](take, path, head)
+    if name in FOLDER_FORMATS:
+        from deeptalk.export.mesh_sequence import sequence_folder
+
+        return sequence_folder(path)
     return path
 
 
 def read_take(path: str | Path) -> TakeFields:
-    """Read a take that was saved as `.npz`, `.glb` or `.gltf`; `Take(**read_take(path))` is the take again.
+    """Read a take that was saved as `.npz`, `.glb`, `.gltf` or `.json`; `Take(**read_take(path))` is the take again.
 
     Raises UserError for any other suffix, and as the reader of that format does. A Live Link CSV holds no rig, recipe
     or sound: `read_live_link_csv` reads its motion.
@@ -58,4 +65,8 @@ def read_take(path: str | Path) -> TakeFields:
         from deeptalk.export.gltf_read import read_gltf
 
         return read_gltf(path)
-    raise UserError(f"A take cannot be read from {path}: expected .npz, .glb or .gltf.")
+    if suffix == ".json":
+        from deeptalk.export.arkit_json import read_arkit_json
+
+        return read_arkit_json(path)
+    raise UserError(f"A take cannot be read from {path}: expected .npz, .glb, .gltf or .json.")

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 import numpy as np
 
 from deeptalk.errors import UserError
+from deeptalk.face import Rig
 
 
 @runtime_checkable
@@ -55,8 +56,11 @@ class TakeFields(TypedDict):
 class Exporter(Protocol):
     """Writes one motion to one file, atomically."""
 
-    def __call__(self, take: Exportable, path: Path) -> None:
-        """Write `take` to `path`; raises UserError where the format cannot hold it."""
+    def __call__(self, take: Exportable, path: Path, head: Rig | None = None) -> None:
+        """Write `take` to `path`; raises UserError where the format cannot hold it.
+
+        `head` is the geometry that moves, by default that of the take's rig; formats without geometry ignore it.
+        """
 
 
 @dataclass(frozen=True)
@@ -67,23 +71,31 @@ class Format:
     module: str
     """Within `deeptalk.export`."""
     function: str
+    geometry: bool = False
+    """Whether it shows a head, so that another may be asked for."""
 
-    def __call__(self, take: Exportable, path: Path) -> None:
+    def __call__(self, take: Exportable, path: Path, head: Rig | None = None) -> None:
         """Write `take` to `path`."""
-        getattr(importlib.import_module(f"deeptalk.export.{self.module}"), self.function)(take, path)
+        write = getattr(importlib.import_module(f"deeptalk.export.{self.module}"), self.function)
+        write(take, path, **({"head": head} if self.geometry else {}))
 
 
 FORMATS: dict[str, Exporter] = {
     "npz": Format("the exact motion, for Python", "npz", "write_npz"),
     "csv": Format("Live Link Face CSV, for Unreal and retargeting tools", "live_link", "write_live_link_csv"),
-    "glb": Format("animated head with sound, for Blender, Unreal, Unity and browsers", "gltf", "write_gltf"),
-    "gltf": Format("the same as JSON", "gltf", "write_gltf"),
+    "json": Format("ARKit weights in Audio2Face's layout", "arkit_json", "write_arkit_json"),
+    "glb": Format("animated head with sound, for Blender, Unreal, Unity and browsers", "gltf", "write_gltf", True),
+    "gltf": Format("the same as JSON", "gltf", "write_gltf", True),
+    "obj": Format("one mesh a frame as text, in the folder NAME_obj", "mesh_sequence", "write_mesh_sequence", True),
+    "ply": Format("one mesh a frame, in the folder NAME_ply", "mesh_sequence", "write_mesh_sequence", True),
+    "mp4": Format("video with sound", "video", "write_video", True),
+    "webm": Format("video with sound, for web pages", "video", "write_video", True),
     "wav": Format("the speech alone, to lay beside a motion", "wav", "write_wav"),
-    "mp4": Format("video with sound", "video", "write_video"),
-    "webm": Format("video with sound, for web pages", "video", "write_video"),
-    "html": Format("page that plays the take in a browser, offline", "page", "write_take_page"),
+    "html": Format("page that plays the take in a browser, offline", "page", "write_take_page", True),
 }
 """Format name (a file's suffix without the dot) to its exporter."""
+FOLDER_FORMATS = ("obj", "ply")
+"""Formats that write a folder beside the path they are given."""
 
 
 def check_motion(motion: np.ndarray, what: str) -> None:

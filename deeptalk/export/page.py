@@ -72,7 +72,7 @@ class Page:
     tables: Sequence[PageTable] = field(default_factory=tuple)
 
 
-def write_take_page(take: Exportable, path: Path) -> None:
+def write_take_page(take: Exportable, path: Path, head: Rig | None = None) -> None:
     """Write a page that plays one take; a take without sound plays silently."""
     check_motion(take.motion, "The motion to save")
     silence = np.zeros(round(len(take.motion) / take.frame_rate * SAMPLE_RATE), np.float32)
@@ -80,7 +80,7 @@ def write_take_page(take: Exportable, path: Path) -> None:
     one = PageTake("take", take.motion, take.head_rotation_radians)
     told = ", ".join(f"{name}: {value}" for name, value in take.recipe.items() if isinstance(value, str | int | float))
     scene = PageScene(path.stem, samples, SAMPLE_RATE, take.frame_rate, [one], told)
-    write_page(path, Page(path.stem, "", [scene]), load_rig(take.rig))
+    write_page(path, Page(path.stem, "", [scene]), load_rig(take.rig) if head is None else head)
 
 
 def write_page(path: str | Path, page: Page, rig: Rig) -> None:

@@ -297,7 +297,7 @@ def test_errors_of_reading(glb, tmp_path):
             read_take(tmp_path / name)
     with pytest.raises(UserError, match=r"nothing\.glb does not exist"):
         read_take(tmp_path / "nothing.glb")
-    with pytest.raises(UserError, match=r"expected \.npz, \.glb or \.gltf"):
+    with pytest.raises(UserError, match=r"expected .npz, .glb, .gltf or .json"):
         read_take(tmp_path / "take.csv")
 
 

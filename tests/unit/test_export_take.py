@@ -199,10 +199,5 @@ def test_live_link_is_for_arkit_only(take, tmp_path):
         Take(take.motion, rig="flame").save(tmp_path / "take.csv")
 
 
-def test_every_format_is_found_by_its_own_suffix(take, tmp_path):
-    for name in ("npz", "csv", "glb", "gltf", "wav", "html"):
-        path = take.save(tmp_path / "a folder" / f"Grüße 你好.{name}")
-        assert path.stat().st_size > 1000
-        assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing else is left beside it
-        path.unlink()
+def test_seconds(take):
     assert take.seconds == pytest.approx(1.6)

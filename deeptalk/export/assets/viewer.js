@@ -32,7 +32,7 @@
 
   // Drawing.
   const renderer = new THREE.WebGLRenderer({ canvas: $("canvas"), antialias: true, alpha: true, preserveDrawingBuffer: true });
-  renderer.setPixelRatio(Math.max(1.5, Math.min(devicePixelRatio || 1, 2))); // edges are smoother than the screen's dots
+  renderer.setPixelRatio(Math.min(devicePixelRatio || 1, 2));
   renderer.setScissorTest(true);
   const camera = new THREE.PerspectiveCamera(20, 1, 0.3, 4);
   let columns = 1, rows = 1, cell = 0, tall = 0;
