@@ -23,7 +23,7 @@ from deeptalk.files import atomic_path, file_sha256, read_json, write_text
 INDEX_NAME = "demo_speech.json"
 GUARD_SAMPLES = 640
 """Silence between clips in a file, so that the codec does not smear one into the next."""
-BITS_PER_SECOND = 23_000
+BITS_PER_SECOND = 21_000
 
 
 def default_folder() -> Path:
