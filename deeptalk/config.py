@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,15 @@ def _check_keys(defaults: Any, layer: Any, origin: str) -> None:
             raise UserError(f"{origin} sets {name!s} to {value!r}; it holds keys of its own: {inner}.")
 
 
+def _verbatim(defaults: Any, word: str) -> str:
+    """A word whose value is text as it stands: YAML would read a file named 1114_2_04 as a number."""
+    key, _, value = word.partition("=")
+    default = defaults
+    for name in key.split("."):
+        default = getattr(default, name, None)
+    return f"{key}={json.dumps(value, ensure_ascii=False)}" if isinstance(default, str) and value else word
+
+
 def compose(schema: type[T], presets: Sequence[str | Path] = (), words: Sequence[str] = ()) -> T:
     """Build the config `schema` from its defaults, then YAML files, then `key=value` words.
 
@@ -85,7 +95,7 @@ def compose(schema: type[T], presets: Sequence[str | Path] = (), words: Sequence
     for word in words:
         if "=" not in word:
             raise UserError(f"Config word {word!r} is not of the form key=value.")
-        layers.append((repr(word), partial(OmegaConf.from_dotlist, [word])))
+        layers.append((repr(word), partial(OmegaConf.from_dotlist, [_verbatim(defaults, word)])))
     origin = ""
     try:
         for origin, read in layers:

@@ -77,7 +77,7 @@ class Take:
         `head` is a face with the take's channels to show it on, where the format shows one; by default its own rig.
         Raises UserError for an unknown suffix, listing those there are.
         """
-        return export(self, path) if head is None else export(self, path, head)
+        return export(self, path, head)
 
     @classmethod
     def load(cls, path: str | Path) -> "Take":

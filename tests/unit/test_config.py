@@ -82,3 +82,21 @@ def test_saved_config_composes_to_the_same(tmp_path):
 def test_unknown_preset_names_the_known_ones():
     with pytest.raises(UserError, match=r"No preset 'huge' for thvqvae; there are: .*tiny"):
         find_preset("thvqvae", "huge")
+
+
+@dataclass(frozen=True)
+class Inner:
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Texts:
+    path: str = "x"
+    inner: Inner = field(default_factory=Inner)
+    number: int = 1
+
+
+@pytest.mark.parametrize("text", ["1114_2_04", "1e3", "null", "yes", "a: b", "été [1].wav", '"quoted"'])
+def test_text_is_taken_as_it_stands(text):
+    composed = compose(Texts, [], [f"path={text}", f"inner.name={text}", "number=3"])
+    assert (composed.path, composed.inner.name, composed.number) == (text, text, 3)
