@@ -14,7 +14,7 @@ against the best accuracy that the distribution allows, the mean of max P(emotio
 """
 
 import argparse
-from itertools import combinations, groupby
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from deeptalk.corpus.performer.life import OTHERS
 from deeptalk.corpus.performer.readings import readings_of
 from deeptalk.corpus.synthesis import demo_speech
 from deeptalk.emotions import EMOTIONS
+from deeptalk.face import compact_vertices
 from deeptalk.speech import build_encoder
 
 SHRINKAGE = 1e-3
@@ -101,18 +102,18 @@ def motion_rows(performer: Performer, drawn: dict[str, list[tuple[SpeechEvent, P
 def mode_rows(performer: Performer, events: list[SpeechEvent], seed: int, each: int = 12) -> list[list[str]]:
     """Distance between readings over twice the spread within, for every pair of readings of an emotion."""
     # The compact vertices have the distances of the face's vertices, and 52 numbers instead of 5,604.
-    factor = compact_vertices(performer.rig, {"face": 1.0}).matrix.numpy()[OTHERS].astype(np.float64)
+    factor = 1e3 * compact_vertices(performer.rig, {"face": 1.0}).factor.numpy()[OTHERS].astype(np.float64)
     ratios: dict[str, list[float]] = {}
     for event in events[::3]:
         for emotion in range(len(EMOTIONS)):
-            told = performer.performances(unlabelled(event), 200, label=(emotion, 0.5 if emotion else 0.0), seed=seed)
-            groups = {
-                name: np.stack([motion_features(event, one)[: len(OTHERS)] @ factor for one in own][:each])
-                for name, own in groupby(sorted(told, key=lambda one: one.reading), key=lambda one: one.reading)
-                for own in [list(own)]
-            }
+            told = performer.draw(unlabelled(event), 200, label=(emotion, 0.5 if emotion else 0.0), seed=seed)
+            groups = {}
+            for name in {acting.choice.reading.name for acting in told}:
+                own = [acting for acting in told if acting.choice.reading.name == name][:each]
+                faces = [motion_features(event, performer.perform(event, acting))[: len(OTHERS)] for acting in own]
+                groups[name] = np.stack(faces) @ factor
             spread = {name: np.sqrt(((own - own.mean(0)) ** 2).sum(1).mean()) for name, own in groups.items()}
-            for one, other in combinations(groups, 2):
+            for one, other in combinations(sorted(groups), 2):
                 between = np.linalg.norm(groups[one].mean(0) - groups[other].mean(0))
                 ratio = between / (2.0 * max(spread[one], spread[other]))
                 ratios.setdefault(f"{EMOTIONS[emotion]}: {one}, {other}", []).append(float(ratio))

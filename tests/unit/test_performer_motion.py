@@ -12,13 +12,15 @@ from deeptalk.corpus.performer.emotion import emotion_pose
 from deeptalk.corpus.performer.event import VOWELS
 from deeptalk.corpus.performer.facs import UNITS
 from deeptalk.corpus.performer.life import OTHERS
-from deeptalk.corpus.performer.mouth import MouthParameters, mouth_curves, split_diphthongs
+from deeptalk.corpus.performer.lips import lip_below_teeth
+from deeptalk.corpus.performer.mouth import MouthParameters, mouth_curves, split_diphthongs, undershoot_gain
 from deeptalk.corpus.performer.parameters import Parameters
 from deeptalk.corpus.performer.readings import READINGS
 from deeptalk.corpus.performer.style import Style, StyleParameters
 from deeptalk.corpus.synthesis import demo_speech
 from deeptalk.emotions import EMOTIONS
 from deeptalk.face import BLINK_AND_GAZE, CHANNELS, load_rig
+from deeptalk.face.lids import lid_margins
 from deeptalk.speech import frame_count
 
 PLAIN = Style(upper_gain=1.0, lower_gain=1.0, articulation_gain=1.0, emphasis=0.2, asymmetry=0.03)
@@ -183,7 +185,7 @@ def test_intensity_and_asymmetry_are_acted(performer):
     grin = next(reading for reading in READINGS if reading.name == "bright_grin")
     cheek = CHANNELS.index("cheekSquintLeft")
     weak, strong = (act(performer, event, grin, intensity=i).motion[:, cheek].mean() for i in (0.1, 0.9))
-    assert strong > 1.4 * weak
+    assert strong > 1.25 * weak
     leaning = replace(PLAIN, asymmetry=-0.2)
     motion = performer.perform(event, Acting(choice_of(grin), leaning, timing_of(), 0)).motion.mean(0)
     assert motion[CHANNELS.index("mouthSmileRight")] > 1.1 * motion[CHANNELS.index("mouthSmileLeft")]
@@ -200,3 +202,108 @@ def test_the_weak_side_of_a_one_sided_reading_is_still_not_turned_upside_down():
         assert (pose >= 0.0).all()
         side = "Right" if asymmetry > 0 else "Left"
         assert not pose[:, CHANNELS.index(f"mouthDimple{side}")].any()
+
+
+def spoken(symbols, seconds, level=0.05):
+    """An event of these phones, each as long; a stressed vowel is written `AA1`."""
+    phones = [
+        Phone(symbol.rstrip("1"), index * seconds, (index + 1) * seconds, int(symbol.endswith("1")))
+        for index, symbol in enumerate(symbols)
+    ]
+    samples = level * np.sin(np.arange(round(len(symbols) * seconds * 16000)) * 0.05).astype(np.float32)
+    return SpeechEvent(samples, phones, " ".join(symbols), "tester", "words")
+
+
+def at_rest():
+    return next(reading for reading in READINGS if reading.name == "at_rest")
+
+
+def test_the_mouth_rests_closed_before_after_and_between_words(performer, rig):
+    event = spoken(["SIL", "SIL", "AA1", "SIL", "SIL", "IY1", "SIL", "SIL"], 0.25)
+    acting = Acting(choice_of(at_rest()), PLAIN, timing_of(), 0)
+    control = performer.control_motion(event, acting)
+    millimetres = 1e3 * (rig.lip_gap_neutral + control @ rig.lip_gap_deltas).max(1)
+    for first, last in ((0.0, 0.35), (0.92, 1.08), (1.68, 2.0)):
+        assert np.abs(millimetres[int(first * 100) : int(last * 100)]).max() < 0.5
+    assert millimetres[60:70].max() > 6
+    shares = mouth_curves(event, MouthParameters()).speaking
+    assert shares[60] == 1.0
+    assert shares[100] == shares[0] == 0.0
+
+
+def test_a_short_pause_does_not_bring_the_mouth_to_rest():
+    event = spoken(["SIL", "AA1", "SIL", "AA1", "SIL"], 0.08)
+    assert 0.5 < mouth_curves(event, MouthParameters()).speaking[20] < 1.0
+
+
+def test_the_lower_lip_meets_the_upper_teeth(performer, rig):
+    event = spoken(["SIL", "AA1", "F", "AA1", "V", "IY1", "SIL"], 0.12)
+    for reading in READINGS:
+        control = performer.control_motion(event, Acting(choice_of(reading), PLAIN, timing_of(), 0))
+        below = 1e3 * lip_below_teeth(control, rig)
+        for middle in (30, 54):
+            assert np.abs(below[middle]) < 1.0, reading.name
+        assert below[18] > 5
+
+
+def test_undershoot_grows_as_vowels_shorten():
+    gains = undershoot_gain(np.array([0.03, 0.06, 0.1, 0.2, 0.6]), MouthParameters())
+    assert (np.diff(gains) > 0).all()
+    assert gains[2] == pytest.approx(1.0)
+    assert gains[0] < 0.65
+    assert gains[-1] == pytest.approx(1 / (1 - 0.8 * np.exp(-0.1 / 0.06)), rel=1e-4)
+
+
+def test_stressed_vowels_open_wider(rig):
+    jaw = CHANNELS.index("jawOpen")
+    weak, strong = (
+        mouth_curves(spoken(["SIL", "T", vowel, "T", "SIL"], 0.12), MouthParameters()).pose[30, jaw]
+        for vowel in ("AA", "AA1")
+    )
+    assert strong == pytest.approx(weak * 1.08 / 0.88)
+
+
+def test_the_tongue_shows_at_dentals():
+    tongue = CHANNELS.index("tongueOut")
+    shown = {
+        symbol: mouth_curves(spoken(["SIL", "AA1", symbol, "AA1", "SIL"], 0.1), MouthParameters()).pose[25, tongue]
+        for symbol in ("TH", "L", "N", "K")
+    }
+    assert shown["TH"] > 1.5 * shown["L"] > 1.5 * shown["N"] > 3 * shown["K"]
+
+
+def test_control_motion_is_the_motion_between_its_frames(performer):
+    event = demo_speech()[5]
+    acting = performer.draw(event, 1)[0]
+    control, motion = performer.control_motion(event, acting), performer.perform(event, acting).motion
+    frames = np.arange(len(motion))
+    same = (control[2 + 4 * frames][:, OTHERS] == motion[:, OTHERS]).all(1)
+    closures = {int(phone.middle_seconds * 25) for phone in event.phones if phone.symbol in ("P", "B", "M")}
+    assert {int(frame) for frame in frames[~same]} <= closures
+    assert same.mean() > 0.7
+
+
+def test_a_quick_reading_rises_faster(performer):
+    event, brow = demo_speech()[9], CHANNELS.index("browOuterUpLeft")
+    reading = next(reading for reading in READINGS if reading.name == "open")
+    timing = replace(timing_of(), onset_seconds=0.1, rise_seconds=0.5)
+    slow, fast = (
+        performer.control_motion(event, Acting(choice_of(replace(reading, pace=pace)), PLAIN, timing, 0))[:, brow]
+        for pace in (1.0, 2.0)
+    )
+    first = next(phone.start_seconds for phone in event.phones if phone.symbol != "SIL")
+    assert fast[int((first + 0.35) * 100)] > slow[int((first + 0.35) * 100)] + 0.05
+
+
+def test_a_blink_closes_the_lids_and_no_further(performer, rig):
+    """With the lids narrowed by the reading: the lid gap never falls below zero, and is zero in a blink."""
+    event = next(event for event in demo_speech() if event.seconds > 2.5)
+    reading = next(reading for reading in READINGS if reading.name == "contained")
+    upper, lower = lid_margins(rig, "Left")
+    gaps = []
+    for seed in range(12):
+        motion = performer.perform(event, Acting(choice_of(reading, 1.0), PLAIN, timing_of(), seed)).motion
+        slopes = rig.deltas[:, upper, 1] - rig.deltas[:, lower, 1]
+        gaps.append(1e3 * (rig.neutral[upper, 1] - rig.neutral[lower, 1] + motion @ slopes))
+    assert -0.05 < np.concatenate(gaps).min() < 0.3
+    assert np.median(np.concatenate(gaps)) > 1.0

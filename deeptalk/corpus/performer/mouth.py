@@ -47,9 +47,9 @@ class MouthParameters:
     """The same of the lips, which are faster."""
     diphthong_part: float = 0.55
     """Share of a diphthong that its first vowel takes."""
-    reference_level_decibels: float = -26.0
+    reference_level_decibels: float = -33.0
     """Level of a vowel, relative to full scale, at which the jaw opens as in the table."""
-    opening_per_decibel: float = 0.022
+    opening_per_decibel: float = 0.018
     """How much wider it opens for each decibel more."""
     level_gain_range: tuple[float, float] = (0.65, 1.45)
     """Least and greatest effect of the level."""

@@ -37,11 +37,11 @@ class Reading:
 
 READINGS: tuple[Reading, ...] = (
     Reading("at_rest", "neutral", 0.65, 0.65, dict(AU7=0.05)),
-    Reading("attentive", "neutral", 0.20, 0.20, dict(AU1=0.22, AU2=0.28, AU5=0.16)),
+    Reading("attentive", "neutral", 0.20, 0.20, dict(AU1=0.26, AU2=0.32, AU5=0.22)),
     Reading("composed", "neutral", 0.15, 0.15, dict(AU24=0.40, AU17=0.15, AU14=0.15)),
     Reading("soft_smile", "calm", 0.60, 0.65, dict(AU12=0.50, AU6=0.30, AU43=0.30), pace=0.7),
-    Reading("heavy_lids", "calm", 0.20, 0.15, dict(AU7=0.45, AU12=0.32, AU14=0.30, AU43=0.50), pace=0.6),
-    Reading("gentle", "calm", 0.20, 0.20, dict(AU1=0.50, AU12=0.38, AU6=0.15, AU43=0.30), pace=0.7),
+    Reading("heavy_lids", "calm", 0.20, 0.15, dict(AU7=0.65, AU12=0.26, AU14=0.50, AU43=0.50), pace=0.6),
+    Reading("gentle", "calm", 0.20, 0.20, dict(AU1=0.65, AU2=0.20, AU12=0.40, AU43=0.30), pace=0.7),
     Reading("warm_smile", "happy", 0.55, 0.15, dict(AU6=0.65, AU12=0.66, AU14=0.35, AU24=0.15)),
     Reading("bright_grin", "happy", 0.30, 0.45, dict(AU6=1.00, AU12=1.00, AU10=0.80, AU16=0.75, AU26=0.50)),
     Reading("laughing_brows", "happy", 0.15, 0.40, dict(AU1=0.70, AU2=0.85, AU6=0.75, AU12=1.00, AU16=0.25, AU26=0.75)),
