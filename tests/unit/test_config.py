@@ -41,7 +41,7 @@ def test_words_win_over_presets_and_presets_over_defaults(tmp_path):
         ("steps=0", r"steps is 0; expected at least 1"),
         ("steps", r"not of the form key=value"),
         ("steps=[", r"^'steps=\[' cannot be read as YAML"),
-        ("inner.kind=[a", r"^'inner.kind=\[a' cannot be read as YAML"),
+        ("inner.learning_rate=[a", r"^'inner.learning_rate=\[a' cannot be read as YAML"),
         ("steps=${nope", r"^'steps=\$\{nope' cannot be read as YAML"),
         ("inner=3", r"^'inner=3' sets inner to 3; it holds keys of its own: learning_rate, kind\."),
         ("inner=", r"^'inner=' sets inner to None; it holds keys"),
@@ -85,18 +85,18 @@ def test_unknown_preset_names_the_known_ones():
 
 
 @dataclass(frozen=True)
-class Inner:
+class Part:
     name: str = ""
 
 
 @dataclass(frozen=True)
 class Texts:
     path: str = "x"
-    inner: Inner = field(default_factory=Inner)
+    part: Part = field(default_factory=Part)
     number: int = 1
 
 
 @pytest.mark.parametrize("text", ["1114_2_04", "1e3", "null", "yes", "a: b", "été [1].wav", '"quoted"'])
 def test_text_is_taken_as_it_stands(text):
-    composed = compose(Texts, [], [f"path={text}", f"inner.name={text}", "number=3"])
-    assert (composed.path, composed.inner.name, composed.number) == (text, text, 3)
+    composed = compose(Texts, [], [f"path={text}", f"part.name={text}", "number=3"])
+    assert (composed.path, composed.part.name, composed.number) == (text, text, 3)
