@@ -1,6 +1,7 @@
 """Faces of a corpus: the most acted frame of performances of every emotion, as small pictures."""
 
 import io
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,7 @@ from deeptalk.face import BLINK_AND_GAZE, load_rig
 
 A_ROW = 4
 """Faces of an emotion; three times as many where emotions are unknown."""
-PICTURE_PIXELS = 300
-FACE_ROWS, FACE_COLUMNS = slice(15, 255), slice(40, 260)
-"""Of such a picture, what the face fills."""
+PICTURE_PIXELS = 220
 CANDIDATES = 60
 """Performances of an emotion that are looked at to choose from."""
 
@@ -33,18 +32,27 @@ class Face:
 
 
 def chosen_faces(corpus: Corpus) -> list[Face]:
-    """Four faces an emotion, of different readings or speakers where there are; of the strongest performances."""
+    """Four faces an emotion, of different readings or speakers where there are, of strong performances.
+
+    Where the emotion is unknown, twelve of takes all over the corpus, several of a take where there are few.
+    """
     by_emotion: dict[int, list[int]] = {}
     for place, emotion in enumerate(corpus.performances.column("emotion")):
         by_emotion.setdefault(emotion, []).append(place)
-    faces = []
-    for emotion in sorted(by_emotion, key=lambda index: index if index >= 0 else 99):
-        count = A_ROW if emotion >= 0 else 3 * A_ROW
-        faces += [_face(corpus, place) for place in _varied(corpus, by_emotion[emotion], count)]
-    return faces
+    unknown = by_emotion.pop(-1, [])
+    faces = [
+        face
+        for emotion in sorted(by_emotion)
+        for p in _varied(corpus, by_emotion[emotion])
+        for face in _faces(corpus, p, 1)
+    ]
+    spread = unknown[:: max(1, -(-len(unknown) // (3 * A_ROW)))]
+    return (
+        faces + [face for place in spread for face in _faces(corpus, place, -(-3 * A_ROW // len(spread)))][: 3 * A_ROW]
+    )
 
 
-def _varied(corpus: Corpus, places: list[int], count: int) -> list[int]:
+def _varied(corpus: Corpus, places: list[int]) -> list[int]:
     """Places of performances whose readings and speakers differ as far as possible, the strongest first."""
     step = max(1, len(places) // CANDIDATES)
     table = corpus.performances
@@ -53,18 +61,19 @@ def _varied(corpus: Corpus, places: list[int], count: int) -> list[int]:
     for key in (lambda p: table.column("reading")[p], lambda p: table.column("speaker")[p], lambda p: p):
         seen = {key(place) for place in chosen}
         for place in candidates:
-            if len(chosen) < count and place not in chosen and key(place) and key(place) not in seen:
+            if len(chosen) < A_ROW and place not in chosen and key(place) and key(place) not in seen:
                 seen.add(key(place))
                 chosen.append(place)
     return chosen
 
 
-def _face(corpus: Corpus, place: int) -> Face:
+def _faces(corpus: Corpus, place: int, count: int) -> list[Face]:
+    """The most acted frame of each of `count` equal parts of a performance."""
     row, motion = corpus.performances[place], corpus.motion(place)
-    name = emotion_name(row.emotion)
-    frame = _most_acted(motion, corpus.channels)
-    what = row.reading.replace("_", " ") or row.performance_id
-    return Face(name, f"{what}, {frame / corpus.frame_rate:.1f} s", motion[frame])
+    what = row.reading.replace("_", " ") or row.performance_id.removeprefix(f"{row.speaker}/").removesuffix("/motion/0")
+    edges = np.linspace(0, len(motion), min(count, len(motion)) + 1).astype(int)
+    frames = [a + _most_acted(motion[a:b], corpus.channels) for a, b in itertools.pairwise(edges)]
+    return [Face(emotion_name(row.emotion), f"{what}, {f / corpus.frame_rate:.1f} s", motion[f]) for f in frames]
 
 
 def _most_acted(motion: Float[np.ndarray, "frame channel"], channels: tuple[str, ...]) -> int:
@@ -88,6 +97,6 @@ def face_pictures(corpus: Corpus, faces: list[Face]) -> list[bytes]:
     drawn = []
     for picture in render_frames(load_rig(corpus.rig), np.stack([face.motion for face in faces]), size=PICTURE_PIXELS):
         file = io.BytesIO()
-        Image.fromarray(picture[FACE_ROWS, FACE_COLUMNS]).save(file, format="JPEG", quality=85)
+        Image.fromarray(picture).save(file, format="JPEG", quality=85)
         drawn.append(file.getvalue())
     return drawn

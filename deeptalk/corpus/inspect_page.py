@@ -76,7 +76,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = 
 
 def _crossed(table: Mapping[str, Mapping[str, int]], caption: str, first: str) -> str:
     """Counts of rows by columns, each cell shaded by its share of its row."""
-    if not table:
+    if not table or list(table) == ["unknown"]:
         return ""
     columns = list(next(iter(table.values())))
     rows = []
@@ -176,7 +176,9 @@ def _emotions(balance: Mapping[str, Any]) -> str:
     tables = _crossed(balance["label_by_split"], "What the speech was meant to carry", "emotion")
     tables += _crossed(balance["acted_by_split"], "What the performances act", "emotion")
     crossed = _crossed(balance["acted_by_label"], "Acted (rows) by label of the speech (columns)", "acted")
-    return f'<div class="columns">{tables}</div>{crossed}' if tables else ""
+    if not tables:
+        return "<p>No emotion is labelled.</p>"
+    return f'<div class="columns">{tables}</div>{crossed}'
 
 
 def _readings(readings: Mapping[str, Mapping[str, int]]) -> str:

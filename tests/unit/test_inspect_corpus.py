@@ -328,6 +328,8 @@ def test_speech_alone_and_motion_alone(drawn, tmp_path):
     assert moved.values["counts"]["speakers"] == 1
     assert moved.values["sound"] == {}
     assert moved.values["lengths"]["motion_alone"]["most"] == 3.0
+    assert len(moved.faces) == 12  # of one take
+    assert {face.label.split(", ")[0] for face, _ in moved.faces} == {"m"}
     page_of(tmp_path / "motion.html")
 
 

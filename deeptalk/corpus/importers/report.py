@@ -58,8 +58,8 @@ class ImportReport:
     def text(self) -> str:
         """The report as plain text: a table of splits, what was mended, what was not imported, warnings."""
         lines = [
-            f"{self.source}: {self.count('imported')} clips imported, {self.count('refused')} refused, "
-            f"{self.count('skipped')} files skipped",
+            f"{self.source}: {_counted(self.count('imported'), 'clip')} imported, {self.count('refused')} refused, "
+            f"{_counted(self.count('skipped'), 'file')} skipped",
             "",
             *_table(("split", "clips", "speech, min", "motion, min"), self._split_rows()),
         ]
@@ -104,6 +104,10 @@ class ImportReport:
         """Write the report beside the corpus."""
         write_json(self.out / REPORT, self.as_dict())
         return self.out / REPORT
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
