@@ -13,6 +13,10 @@ from deeptalk.errors import UserError
 from deeptalk.face import load_rig
 
 
+REPEATED_LABEL = "speech+label+speaker"
+"""Draws of this kind repeat the emotion of another: they would make it look more certain than it is."""
+
+
 def entropy_nats(values: Sequence[Hashable]) -> float:
     """Entropy of the shares of the values, in nats."""
     counts = np.array(list(Counter(values).values()), float)
@@ -29,9 +33,9 @@ def conditional_entropy_nats(values: Sequence[Hashable], given: Sequence[Hashabl
 
 
 def entropies_of(corpus: Corpus) -> dict[str, Any]:
-    """Entropies of the performances as drawn, and exact ones of the performer where its speech has affect codes."""
+    """Entropies of the performances given the speech, or recorded, and exact ones of the performer where its speech has affect codes."""
     found: dict[str, Any] = {}
-    drawn = [row for row in corpus.performances if row.emotion >= 0]
+    drawn = [row for row in corpus.performances if row.emotion >= 0 and row.given != REPEATED_LABEL]
     if drawn:
         acted = [row.emotion for row in drawn]
         found["drawn"] = {"performances": len(drawn), "emotion": entropy_nats(acted)}

@@ -246,6 +246,8 @@ def test_entropy_of_a_performer_corpus_is_that_of_its_tables(tmp_path):
     assert inspection.values["closures"]["closed_share"] > 0.9
     assert inspection.values["closures"]["count"] > 5
     assert inspection.values["balance"]["readings"]
+    given_speech = [row for row in corpus.performances if row.given == "speech"]
+    assert inspection.values["entropy"]["drawn"]["performances"] == len(given_speech) < len(corpus.performances)
     assert set(inspection.values["balance"]["given"]) == {"speech", "speech+label+speaker"}
 
 

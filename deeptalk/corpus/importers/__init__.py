@@ -1,7 +1,5 @@
 """Importers: data that people have, checked, mended within limits, reported, and written as a corpus."""
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,12 +66,5 @@ def import_corpus(
     """
     importer = importer_named(kind)
     if options is None:
-        options = compose(importer.options, [], [_verbatim(word, importer.options) for word in words])
+        options = compose(importer.options, [], words)
     return run_import(importer, Path(source), Path(out), options, overwrite, progress)
-
-
-def _verbatim(word: str, options: type[Any]) -> str:
-    """A `key=value` whose value is text as it stands: YAML would read the name of a take 1114_2_04 as a number."""
-    key, _, value = word.partition("=")
-    texts = {field.name for field in dataclasses.fields(options) if field.type in (str, "str")}
-    return f"{key}={json.dumps(value, ensure_ascii=False)}" if key in texts and value else word
