@@ -179,16 +179,19 @@ def _unit(neutral: np.ndarray, deltas: np.ndarray, where: str) -> tuple[str, flo
 
 
 def _check_direction(neutral: np.ndarray, deltas: np.ndarray, skin: np.ndarray, where: str) -> None:
-    """Raise UserError unless the jaw drops along -y, the mouth is in front, and left is +x."""
-    moved = {name: np.linalg.norm(deltas[CHANNELS.index(name), skin], axis=1) for name in ("jawOpen", "mouthPucker")}
-    drop = np.average(deltas[CHANNELS.index("jawOpen"), skin], axis=0, weights=moved["jawOpen"])
-    if np.abs(drop).argmax() != 1 or drop[1] > 0:
-        raise UserError(f"{where}: jawOpen moves the chin along {drop.round(3)}; the head must stand upright, y up.")
-    mouth = np.average(neutral[skin, 2], weights=moved["mouthPucker"])
-    if mouth < (neutral[skin, 2].min() + neutral[skin, 2].max()) / 2:
+    """Raise UserError unless the eyes are above the mouth, the mouth is in front, and left is +x."""
+
+    def place(*names: str) -> np.ndarray:
+        moved = np.linalg.norm(deltas[[CHANNELS.index(name) for name in names]][:, skin], axis=2).sum(axis=0)
+        return np.average(neutral[skin], axis=0, weights=moved)
+
+    mouth, eyes, smile = place("mouthPucker"), place("eyeBlinkLeft", "eyeBlinkRight"), place("mouthSmileLeft")
+    upward = (eyes - mouth) / np.linalg.norm(eyes - mouth)
+    if upward[1] < 0.7:
+        raise UserError(f"{where}: from mouth to eyes is {upward.round(2)}; the head must stand upright, y up.")
+    if mouth[2] < (neutral[skin, 2].min() + neutral[skin, 2].max()) / 2:
         raise UserError(f"{where} looks along -z; turn it to look along +z, as glTF asks.")
-    smile = np.linalg.norm(deltas[CHANNELS.index("mouthSmileLeft"), skin], axis=1)
-    if np.average(neutral[skin, 0], weights=smile) < np.average(neutral[skin, 0], weights=moved["mouthPucker"]):
+    if smile[0] < mouth[0]:
         raise UserError(f"{where}: mouthSmileLeft moves the side of -x; the character's left must be at +x. Mirror it.")
 
 

@@ -453,3 +453,18 @@ def test_another_topology_with_other_names_moves_as_its_shapes_say(tmp_path):
     middle = rig.neutral[rig.lip_pairs[0]]
     assert np.abs(middle[:, 0]).max() < 3e-3
     assert 0 < rig.lip_gap_neutral[0] < 1e-3
+
+
+def test_a_take_saved_as_glb_is_a_head_again(tmp_path, built_in):
+    from scipy.spatial import cKDTree
+
+    from deeptalk.take import Take
+
+    Take(np.zeros((2, 52), np.float32)).save(tmp_path / "take.glb")
+    rig = load_rig(tmp_path / "take.glb")
+    motion = random_motion(1)[0]
+    skin = built_in.regions["face"]
+    distance, nearest = cKDTree(rig.neutral).query(built_in.neutral[skin])
+    assert distance.max() < 1e-6
+    np.testing.assert_allclose(rig.vertices(motion)[nearest], built_in.vertices(motion)[skin], atol=1e-5)
+    assert {"left_eye", "upper_teeth", "lower_teeth", "tongue"} <= set(rig.regions)
