@@ -181,31 +181,3 @@ def test_code_prints_what_the_page_says(page, block, tmp_path, monkeypatch):
 def test_code_compiles(page):
     for code in code_in(text_of(page), "python"):
         compile(code, page.name, "exec")
-
-
-def table_after(text, heading):
-    """Rows (list of cells) of the first table under a heading, without its header."""
-    section = text.split(f"## {heading}\n", 1)[1]
-    rows = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE).group(0).splitlines()[2:]
-    return [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows]
-
-
-def test_tables_of_the_performer_are_those_of_the_code():
-    from deeptalk.corpus.performer import affect, distribution
-    from deeptalk.corpus.performer.readings import READINGS
-
-    text = text_of(ROOT / "docs" / "performer.md")
-    settings = [list(map(float, row[1:])) for row in table_after(text, "Affect")]
-    assert settings == [*affect.CLASS_SETTINGS.tolist(), affect.SETTING_SPREAD.tolist()]
-    confusion = [list(map(float, row[1:])) for row in table_after(text, "Emotion and intensity")]
-    assert confusion == distribution.CONFUSION.tolist()
-    for row, reading in zip(table_after(text, "Readings"), READINGS, strict=True):
-        units, _, side = row[4].partition("; one-sided ")
-        assert (row[0], row[1], float(row[2]), float(row[3])) == (
-            reading.emotion,
-            reading.name,
-            reading.weak,
-            reading.strong,
-        )
-        assert {f"AU{unit.split()[0]}": float(unit.split()[1]) for unit in units.split(", ")} == reading.units
-        assert float(side or 0) == reading.one_sided

@@ -36,8 +36,8 @@ class Reading:
 
 
 READINGS: tuple[Reading, ...] = (
-    Reading("at_rest", "neutral", 0.65, 0.65, dict(AU7=0.05)),
-    Reading("attentive", "neutral", 0.20, 0.20, dict(AU1=0.26, AU2=0.32, AU5=0.22)),
+    Reading("at_rest", "neutral", 0.65, 0.65, dict(AU2=0.10, AU12=0.08)),
+    Reading("attentive", "neutral", 0.20, 0.20, dict(AU1=0.32, AU2=0.44, AU5=0.25)),
     Reading("composed", "neutral", 0.15, 0.15, dict(AU24=0.40, AU17=0.15, AU14=0.15)),
     Reading("soft_smile", "calm", 0.60, 0.65, dict(AU12=0.50, AU6=0.30, AU43=0.30), pace=0.7),
     Reading("heavy_lids", "calm", 0.20, 0.15, dict(AU7=0.65, AU12=0.26, AU14=0.50, AU43=0.50), pace=0.6),
@@ -56,7 +56,7 @@ READINGS: tuple[Reading, ...] = (
     Reading(
         "snarl", "angry", 0.15, 0.60, dict(AU4=1.00, AU7=0.55, AU9=0.50, AU10=0.70, AU16=0.85, AU26=0.15), pace=1.5
     ),
-    Reading("contained", "angry", 0.45, 0.15, dict(AU4=0.85, AU7=0.95, AU24=1.00, AU17=0.50)),
+    Reading("contained", "angry", 0.45, 0.15, dict(AU4=1.00, AU7=1.00, AU24=1.00, AU17=0.50)),
     Reading(
         "wide_eyed", "fearful", 0.40, 0.50, dict(AU1=1.00, AU2=0.70, AU4=0.50, AU5=1.00, AU20=0.60, AU26=0.40), pace=1.6
     ),
