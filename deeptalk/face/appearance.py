@@ -32,6 +32,8 @@ LONG_METRES, ROUNDING = 0.0085, 0.5
 each end's normal, which puts it on the circle through both."""
 ARCH_RADIUS_METRES = 0.03
 """Of the half circle in front that the teeth stand on."""
+BROW_BOX_METRES = ((-0.032, 0.0, -0.03), (0.04, 0.035, 0.05))
+"""Lowest and highest place of vertices of faces that a brow may touch."""
 SUBDIVISIONS = 2
 NECK_ROWS, NECK_METRES, LEVEL_METRES = 3, 0.03, 0.005
 """Rows of faces added below an open, uneven neck (by more than the last), and how far below it they end, level."""
@@ -62,6 +64,15 @@ class DrawingMesh:
     nothing to place."""
     materials: UInt8[np.ndarray, "face"]
     """Places in `MATERIALS`."""
+
+    def has_detail(self) -> Bool[np.ndarray, "face"]:
+        """Which faces show something that is drawn by `place`: an eye, teeth, part of a brow."""
+        outward, up, forward = self.place.T
+        inside = (up > BROW_BOX_METRES[0][1]) & (up < BROW_BOX_METRES[1][1]) & (forward > BROW_BOX_METRES[0][2])
+        inside &= (outward > BROW_BOX_METRES[0][0]) & (outward < BROW_BOX_METRES[1][0])
+        skin = self.materials == MATERIALS.index("skin")
+        drawn = np.isin(self.materials, [MATERIALS.index("eye"), MATERIALS.index("teeth")])
+        return drawn | (skin & inside[self.faces].any(axis=1))
 
 
 def drawing_mesh(rig: Rig, refine_skin: bool = True) -> DrawingMesh:

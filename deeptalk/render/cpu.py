@@ -27,6 +27,7 @@ class CpuRenderer:
             *(shading.MATERIALS, shading.LIGHTS, shading.AMBIENT, shading.PALETTE, shading.EYE, shading.OCCLUSION),
             shading.tone_table(),
         )
+        self._details = scene.head.mesh.has_detail()
         self._local = threading.local()
 
     def draw(
@@ -41,12 +42,12 @@ class CpuRenderer:
         screen = camera.project(positions)
         faces, mesh = scene.head.faces, scene.head.mesh
         materials = np.zeros_like(mesh.materials) if plain else mesh.materials
-        places = np.zeros_like(mesh.place) if plain else mesh.place
+        details = np.zeros_like(self._details) if plain else self._details
         nearness, face_of, hollow = self._buffers(camera.height, camera.width)
         picture = np.empty((camera.height, camera.width, 3), np.uint8)
         kernels.rasterise(screen, faces, self._offsets, self._margin, scene.two_sided, nearness, face_of)
         kernels.hollows(nearness[0], self._reaches, self._radii, self._margin, hollow)
-        surface = (screen, normals, colours, places, faces, materials, self._offsets, self._margin)
+        surface = (screen, normals, colours, mesh.place, faces, materials, details, self._offsets, self._margin)
         kernels.shade(
             *surface,
             nearness,

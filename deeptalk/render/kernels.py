@@ -133,17 +133,23 @@ def hollowness(nearness, reaches, radii, x, y):  # type: ignore[no-untyped-def]
 
 @kernel
 def shade(  # type: ignore[no-untyped-def]
-    screen, normals, colours, places, faces, face_material, offsets, margin, nearness, face_of, hollow,
+    screen, normals, colours, places, faces, face_material, face_detail, offsets, margin, nearness, face_of, hollow,
     reaches, radii, look, style, background, picture,
 ):  # fmt: skip
     """Fill `picture` (h, w, 3) with bytes: the mean colour of each pixel's samples.
 
     Where all samples of a pixel lie on smooth skin, its middle stands for all. `look` holds the focal length and the
-    picture's centre in pixels, then the camera's axes; `style` the tables of `shading`.
+    picture's centre in pixels, then the camera's axes; `style` the tables of `shading`. Only faces with a detail (iris,
+    brow, gaps of teeth) need `places`.
     """
     samples, height, width = face_of.shape
     materials, lights, ambient, palette, eye, occlusion, tones = style
     steps = F(tones.shape[0] - 1)
+    creeps = np.empty((materials.shape[0], 2, 3), F)
+    for row in range(materials.shape[0]):
+        for k in range(3):
+            creeps[row, 0, k] = materials[row, 0] * ambient[2, k]
+            creeps[row, 1, k] = ONE / (ONE + creeps[row, 0, k])
     lit, albedo, place = np.empty(3, F), np.empty(3, F), np.empty(3, F)
     sums = np.empty(3, F)
     for y in range(height):
@@ -179,7 +185,10 @@ def shade(  # type: ignore[no-untyped-def]
                 nx, ny, nz = nx * scale, ny * scale, nz * scale
                 for k in range(3):
                     albedo[k] = share_a * colours[a, k] + share_b * colours[b, k] + share_c * colours[c, k]
-                    place[k] = share_a * places[a, k] + share_b * places[b, k] + share_c * places[c, k]
+                detail = face_detail[face]
+                if detail:
+                    for k in range(3):
+                        place[k] = share_a * places[a, k] + share_b * places[b, k] + share_c * places[c, k]
                 # Towards the camera, from the pixel's place in the picture.
                 rx, ry = (look[1] - px) / look[0], (py - look[2]) / look[0]
                 scale = ONE / math.sqrt(rx * rx + ry * ry + ONE)
@@ -193,17 +202,17 @@ def shade(  # type: ignore[no-untyped-def]
                     material = 4
                     for k in range(3):
                         albedo[k] = palette[4, k] * HALF
-                elif material == 1:
+                elif detail and material == 1:
                     gleam = iris(albedo, place, nx, ny, nz, vx, vy, vz, palette, eye, lights)
-                elif material == 2:
+                elif detail and material == 2:
                     tooth(albedo, place)
-                elif material == 0:
+                elif detail and material == 0:
                     brow(albedo, place, palette)
                 deep = hollow[y, x]
                 if count > 1:  # an edge: the first sample's hollow may be that of something else
                     deep = hollowness(nearness[sample], reaches, radii, x + margin, y + margin)
                 deep *= materials[material, 4]
-                light_on(lit, albedo, nx, ny, nz, vx, vy, vz, deep, material, materials, lights, ambient)
+                light_on(lit, albedo, nx, ny, nz, vx, vy, vz, deep, materials[material], creeps[material], lights, ambient)
                 for k in range(3):
                     value = (lit[k] + gleam) / (ONE + deep * occlusion[k])
                     sums[k] += tones[int(min(steps, math.sqrt(value) * TONE_STEPS + HALF))]
@@ -232,9 +241,9 @@ def alike(nearness, face_of, face_material, margin, x, y):  # type: ignore[no-un
 
 
 @kernel
-def light_on(lit, albedo, nx, ny, nz, vx, vy, vz, hollow, material, materials, lights, ambient):  # type: ignore[no-untyped-def]
+def light_on(lit, albedo, nx, ny, nz, vx, vy, vz, hollow, material, creeps, lights, ambient):  # type: ignore[no-untyped-def]
     """Light that a point throws to the camera: key, fill, sky and ground, a highlight of the key, and the rim."""
-    wrap, gloss, rim = materials[material, 0], materials[material, 1], materials[material, 3]
+    gloss, rim = material[1], material[3]
     grazing = ONE - max(ZERO, nx * vx + ny * vy + nz * vz)
     grazing *= grazing
     key = nx * lights[0, 0] + ny * lights[0, 1] + nz * lights[0, 2]
@@ -243,13 +252,12 @@ def light_on(lit, albedo, nx, ny, nz, vx, vy, vz, hollow, material, materials, l
     behind *= max(ZERO, ONE - THREE * hollow)  # no light from behind reaches a nostril
     hx, hy, hz = lights[0, 0] + vx, lights[0, 1] + vy, lights[0, 2] + vz
     highlight = max(ZERO, nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
-    for _ in range(int(materials[material, 2])):
+    for _ in range(int(material[2])):
         highlight *= highlight
     highlight = gloss * (highlight + HALF * grazing * grazing)
     up = HALF * ny + HALF
     for k in range(3):
-        creep = wrap * ambient[2, k]
-        scale = ONE / (ONE + creep)
+        creep, scale = creeps[0, k], creeps[1, k]
         diffuse = ambient[1, k] + up * (ambient[0, k] - ambient[1, k])
         diffuse += lights[0, 3 + k] * max(ZERO, (key + creep) * scale)
         diffuse += lights[1, 3 + k] * max(ZERO, (fill + creep) * scale)
