@@ -212,7 +212,8 @@ def shade(  # type: ignore[no-untyped-def]
                 if count > 1:  # an edge: the first sample's hollow may be that of something else
                     deep = hollowness(nearness[sample], reaches, radii, x + margin, y + margin)
                 deep *= materials[material, 4]
-                light_on(lit, albedo, nx, ny, nz, vx, vy, vz, deep, materials[material], creeps[material], lights, ambient)
+                row, creep = materials[material], creeps[material]
+                light_on(lit, albedo, nx, ny, nz, vx, vy, vz, deep, row, creep, lights, ambient)
                 for k in range(3):
                     value = (lit[k] + gleam) / (ONE + deep * occlusion[k])
                     sums[k] += tones[int(min(steps, math.sqrt(value) * TONE_STEPS + HALF))]
@@ -309,12 +310,12 @@ def tooth(albedo, place):  # type: ignore[no-untyped-def]
 def brow(albedo, place, palette):  # type: ignore[no-untyped-def]
     """Draw hairs of a brow on a point of the face, by its place outward and up from the eye."""
     outward, up = place[0], place[1]
-    if up < F(0.006) or up > F(0.028) or outward < F(-0.026) or outward > F(0.032) or place[2] < F(-0.02):
+    if up < F(0.006) or up > F(0.028) or outward < F(-0.026) or outward > F(0.034) or place[2] < F(-0.02):
         return
     along = outward / F(0.026)
-    line = F(0.0209) - along * (F(0.0022) + along * (F(0.0052) + F(0.0012) * along))
-    half = F(0.0034) * (ONE - step(F(0.1), F(1.15), along)) + F(0.0006)
-    ends = step(F(-0.0245), F(-0.0135), outward) * (ONE - step(F(0.024), F(0.030), outward))
-    strength = F(0.85) * ends * (ONE - step(F(0.25), F(1.35), abs((up - line) / half)))
+    line = F(0.0214) + along * (F(0.0015) - along * (F(0.0032) + F(0.0019) * along))
+    half = F(0.0040) * (ONE - step(F(-0.2), F(1.2), along)) + F(0.0008)
+    ends = step(F(-0.0245), F(-0.0135), outward) * (ONE - step(F(0.025), F(0.032), outward))
+    strength = F(0.90) * ends * (ONE - step(F(0.25), F(1.35), abs((up - line) / half)))
     for k in range(3):
         albedo[k] += strength * (palette[3, k] - albedo[k])

@@ -81,12 +81,12 @@ void tooth(inout vec3 albedo, vec3 place) {
 
 void brow(inout vec3 albedo, vec3 place) {
     float outward = place.x, up = place.y;
-    if (up < 0.006 || up > 0.028 || outward < -0.026 || outward > 0.032 || place.z < -0.02) return;
+    if (up < 0.006 || up > 0.028 || outward < -0.026 || outward > 0.034 || place.z < -0.02) return;
     float along = outward / 0.026;
-    float line = 0.0209 - along * (0.0022 + along * (0.0052 + 0.0012 * along));
-    float half_width = 0.0034 * (1.0 - smoothstep(0.1, 1.15, along)) + 0.0006;
-    float ends = smoothstep(-0.0245, -0.0135, outward) * (1.0 - smoothstep(0.024, 0.030, outward));
-    float strength = 0.85 * ends * (1.0 - smoothstep(0.25, 1.35, abs((up - line) / half_width)));
+    float line = 0.0214 + along * (0.0015 - along * (0.0032 + 0.0019 * along));
+    float half_width = 0.0040 * (1.0 - smoothstep(-0.2, 1.2, along)) + 0.0008;
+    float ends = smoothstep(-0.0245, -0.0135, outward) * (1.0 - smoothstep(0.025, 0.032, outward));
+    float strength = 0.90 * ends * (1.0 - smoothstep(0.25, 1.35, abs((up - line) / half_width)));
     albedo = mix(albedo, palette(3), strength);
 }
 
