@@ -8,10 +8,8 @@ import numpy as np
 
 from deeptalk.corpus.format import Corpus
 from deeptalk.corpus.inspect_counts import emotion_name
-from deeptalk.corpus.performer import AffectCode, Performer
+from deeptalk.corpus.performer import VARIANTS, AffectCode, Performer
 from deeptalk.errors import UserError
-from deeptalk.face import load_rig
-
 
 REPEATED_LABEL = "speech+label+speaker"
 """Draws of this kind repeat the emotion of another: they would make it look more certain than it is."""
@@ -33,7 +31,7 @@ def conditional_entropy_nats(values: Sequence[Hashable], given: Sequence[Hashabl
 
 
 def entropies_of(corpus: Corpus) -> dict[str, Any]:
-    """Entropies of the performances given the speech, or recorded, and exact ones of the performer where its speech has affect codes."""
+    """Entropies of the performances as they are, and exact ones of the performer where its speech has affect codes."""
     found: dict[str, Any] = {}
     drawn = [row for row in corpus.performances if row.emotion >= 0 and row.given != REPEATED_LABEL]
     if drawn:
@@ -78,8 +76,4 @@ def _known(corpus: Corpus) -> dict[str, Any]:
 
 def _performer_of(version: str) -> Performer:
     """The variant of the performer whose name a version begins with, else the standard one."""
-    variant = getattr(Performer, "variant", None)
-    for name in ("one_reading", "judge"):
-        if variant is not None and version.startswith(name):
-            return variant(name)
-    return Performer(load_rig("arkit"))
+    return Performer.variant(next((name for name in VARIANTS if version.startswith(f"{name}-")), "standard"))

@@ -136,8 +136,8 @@ def read_live_link_frames(path: str | Path) -> LiveLinkFrames:
     frames = LiveLinkFrames(motion, rotations, times)
     if not frames.step_seconds > 0:
         raise UserError(
-            f"{path}: its timecodes stand still or run backwards for most frames; expected one frame a line. Export the "
-            "recording again."
+            f"{path}: its timecodes stand still or run backwards for most frames; expected one frame a line. Export "
+            "the recording again."
         )
     return frames
 

@@ -142,6 +142,11 @@ def test_defects_are_mended_within_limits_and_noted(tmp_path):
             "unreadable CSV",
             "lacks .*JawOpen",
         ),
+        (
+            lambda lines: [lines[0], *(["00:00:01:00.0", *cells[1:]] for cells in lines[1:])],
+            "unreadable CSV",
+            "timecodes stand still",
+        ),
         (lambda lines: lines[:2], "unreadable CSV", "has 1 frames"),
         (lambda lines: [["version https://git-lfs.github.com/spec/v1"]], "Git LFS pointer", "git lfs pull"),
         (lambda lines: [], "empty file", "0 bytes"),
