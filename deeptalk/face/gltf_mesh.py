@@ -81,10 +81,10 @@ class _Reader:
                 raise UserError(f"{self.path}: mesh {mesh.name!r} is made of strips or fans; export it as triangles.")
             vertices = self.accessor(primitive.attributes.POSITION).astype(np.float64)
             if primitive.indices is None:
-                faces = np.arange(len(vertices))
+                corners = np.arange(len(vertices))
             else:
-                faces = self.accessor(primitive.indices)[:, 0].astype(np.int64)
-            faces = faces[: len(faces) // 3 * 3].reshape(-1, 3)
+                corners = self.accessor(primitive.indices).astype(np.int64).ravel()
+            faces = corners[: len(corners) // 3 * 3].reshape(-1, 3)
             if len(faces) and faces.max() >= len(vertices):
                 raise ValueError("a triangle with a vertex that is not there")
             linear, offset = self._placement(node, index, primitive, len(vertices))
@@ -150,7 +150,8 @@ class _Reader:
                 sparse.values.bufferView, sparse.values.byteOffset or 0, sparse.count, width, kind
             )
         if accessor.normalized and kind.kind in "iu":
-            values = np.maximum(values / np.float64(np.iinfo(kind).max), -1.0)
+            greatest = 2 ** (8 * kind.itemsize - (kind.kind == "i")) - 1
+            values = np.maximum(values / np.float64(greatest), -1.0)
         if not np.isfinite(values).all():
             raise UserError(f"{self.path} holds values that are NaN or infinite; export the head again.")
         return values

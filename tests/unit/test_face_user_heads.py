@@ -469,3 +469,22 @@ def test_a_take_saved_as_glb_is_a_head_again(tmp_path, built_in):
     assert distance.max() < 1e-6
     np.testing.assert_allclose(rig.vertices(motion)[nearest], built_in.vertices(motion)[skin], atol=1e-5)
     assert {"left_eye", "upper_teeth", "lower_teeth", "tongue"} <= set(rig.regions)
+
+
+def test_quantised_meshes_are_read_as_their_nodes_scale_them(tmp_path, built_in):
+    scale = 0.3  # KHR_mesh_quantization: 16-bit steps of the node's scale
+
+    def edit(writer):
+        for mesh in writer.tree["meshes"]:
+            for primitive in mesh["primitives"]:
+                for entry in (primitive["attributes"], *primitive["targets"]):
+                    old = writer.tree["accessors"][entry["POSITION"]]
+                    start = writer.tree["bufferViews"][old["bufferView"]]["byteOffset"]
+                    floats = np.frombuffer(writer.binary, np.float32, 3 * old["count"], start).reshape(-1, 3)
+                    steps = np.rint(floats / scale * 32767).astype(np.int16)
+                    entry["POSITION"] = writer.accessor(steps, "VEC3", 5122, normalized=True)
+        scale_nodes(writer, np.diag([scale, scale, scale, 1]))
+
+    path, order = write_built_in(tmp_path / "head.glb", built_in, edit=edit)
+    expected = built_in.vertices(random_motion())[:, order]
+    np.testing.assert_allclose(load_rig(path).vertices(random_motion()), expected, atol=52 * scale / 32767 / 2)
