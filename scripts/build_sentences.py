@@ -11,11 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from sentence_grammar import TEMPLATES, WORDS
 
 from deeptalk.corpus.synthesis.hibari import phonemes_of
-from deeptalk.corpus.synthesis.phonemes import symbols_of
+from deeptalk.corpus.synthesis.phonemes import pronounced
 from deeptalk.files import write_text
-from sentence_grammar import TEMPLATES, WORDS
 
 SEED = 20261121
 COUNT = 4000
@@ -25,6 +25,11 @@ TRIED_AT_A_TIME = 60
 MOST_WORDS, LEAST_WORDS = 14, 4
 HERE = Path(__file__).parent
 TARGET = HERE.parent / "deeptalk" / "corpus" / "assets" / "sentences.txt"
+
+
+def symbols_of(text: str) -> list[str]:
+    """ARPAbet symbols of a text, without pauses and stress."""
+    return [symbol for symbol, _ in pronounced(phonemes_of(text))]
 
 
 def from_grammar(generator: np.random.Generator) -> str:
@@ -45,7 +50,7 @@ def from_grammar(generator: np.random.Generator) -> str:
 
 def richest(texts: list[str], chosen: list[str], count: int, generator: np.random.Generator) -> list[str]:
     """Add texts until there are `count`, each time that of a few with the rarest diphones and the freshest words."""
-    sounds = {text: [*pairwise(symbols_of(phonemes_of(text)))] for text in (*texts, *chosen)}
+    sounds = {text: [*pairwise(symbols_of(text))] for text in (*texts, *chosen)}
     diphones = Counter(diphone for text in chosen for diphone in sounds[text])
     words = Counter(word for text in chosen for word in text.lower().split())
     chosen, rest = list(chosen), list(texts)
@@ -80,7 +85,7 @@ def main() -> None:
 
 def report(texts: list[str]) -> str:
     """Words, phones per 1000 and diphones of some texts."""
-    phones = [symbols_of(phonemes_of(text)) for text in texts]
+    phones = [symbols_of(text) for text in texts]
     counts = Counter(symbol for sequence in phones for symbol in sequence)
     diphones = Counter(diphone for sequence in phones for diphone in pairwise(sequence))
     total = sum(counts.values())

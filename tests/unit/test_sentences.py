@@ -53,7 +53,8 @@ def test_sentences_of_a_file(tmp_path):
     path.write_text("\n".join([f"Sentence number {'x' * n}." for n in range(1, 21)] * 2) + "\n\n")
     sentences = sentences_of_file(path)
     assert [s.split for s in sentences].count("val") == [s.split for s in sentences].count("test") == 2
-    assert len(sentences) == 20 and sentences[0].name == "line_00001"
+    assert len(sentences) == 20
+    assert sentences[0].name == "line_00001"
     path.write_text("One.\nTwo.\n")
     with pytest.raises(UserError, match="holds 2 different sentences; expected at least 10"):
         sentences_of_file(path)

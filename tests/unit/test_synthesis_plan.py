@@ -22,7 +22,8 @@ def plan():
 def test_splits_share_no_voice_and_no_sentence(plan):
     for key in ("voice", "sentence", "text"):
         groups = [{getattr(line, key) for line in plan if line.split == split} for split in ("train", "val", "test")]
-        assert all(groups) and sum(map(len, groups)) == len(set.union(*groups))
+        assert all(groups)
+        assert sum(map(len, groups)) == len(set.union(*groups))
     assert all(VOICES[line.voice].split == line.split for line in plan)
 
 
@@ -92,8 +93,10 @@ def test_every_engine_has_voices_in_the_splits_it_needs():
     for engine in ("hibari", "joe", "praat"):
         for split in ("train", "val", "test"):
             assert voices_of(engine, split)
-    assert len(voices_of("hibari")) == 40 and len(voices_of("praat")) >= 12
-    assert {voice.split for voice in voices_of("flite")} == {"test"} and len(voices_of("flite")) == 4
+    assert len(voices_of("hibari")) == 40
+    assert len(voices_of("praat")) >= 12
+    assert {voice.split for voice in voices_of("flite")} == {"test"}
+    assert len(voices_of("flite")) == 4
 
 
 def test_a_line_sounds_the_same_in_another_process_and_order():
@@ -106,7 +109,8 @@ def test_a_line_sounds_the_same_in_another_process_and_order():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         there = list(pool.map(speak, reversed(lines)))[::-1]
     for line, one, other in zip(lines, here, there):
-        assert np.array_equal(one.samples, other.samples) and one.phones == other.phones
+        assert np.array_equal(one.samples, other.samples)
+        assert one.phones == other.phones
         assert (one.text, one.speaker, one.sentence, one.split) == (line.text, line.voice, line.sentence, line.split)
         assert one.affect == line.affect
 
@@ -114,7 +118,9 @@ def test_a_line_sounds_the_same_in_another_process_and_order():
 def test_expected_seconds_are_about_right():
     pytest.importorskip("hibari")
     lines = plan_speech(clips=40, shares={"hibari": 1.0}, affects_per_sentence=1)[:12]
-    assert sum(speak(line).seconds for line in lines) == pytest.approx(sum(li.expected_seconds for li in lines), rel=0.15)
+    assert sum(speak(line).seconds for line in lines) == pytest.approx(
+        sum(li.expected_seconds for li in lines), rel=0.15
+    )
 
 
 def test_stored_sentences_feed_the_plan(plan):

@@ -1,7 +1,14 @@
 """Speech of eSpeak NG inside `praat-parselmouth` (GPL-3, the optional extra `voice-gpl`, for making data only)."""
 
+import atexit
 import functools
-from typing import Any
+import importlib.util
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -17,9 +24,10 @@ from deeptalk.errors import UserError
 
 LANGUAGE = "English (America)"
 WORDS_PER_MINUTE = 160.0
-PHONEME_TIER = 4
 GAP_SECONDS = 0.06
 """Silences up to this long between words are no pauses: a stop's closure, or part of both neighbours."""
+Label = tuple[str, float, float]
+"""IPA or nothing, start and end in seconds."""
 _STOPS = ("P", "B", "T", "D", "K", "G", "CH", "JH")
 _MISSING = (
     "Voices of praat need the package praat-parselmouth (GPL-3), which is not installed. "
@@ -39,13 +47,42 @@ ARPABET: dict[str, str] = {
 """eSpeak's American English in IPA to ARPAbet; some of its labels are two phones, which share their time."""
 
 
-@functools.lru_cache(maxsize=32)
-def _synthesizer(speaker: str) -> Any:
-    try:
-        from parselmouth.praat import call
-    except ImportError as error:
-        raise UserError(_MISSING) from error
-    return call("Create SpeechSynthesizer", LANGUAGE, speaker)
+class _Speaker:
+    """The process that speaks; each line is spoken as if it were the first, since eSpeak remembers earlier ones."""
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("parselmouth") is None:
+            raise UserError(_MISSING)
+        script = Path(__file__).with_name("praat_process.py")
+        self.process = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        atexit.register(self.process.kill)
+
+    def speak(self, speaker: str, text: str, words_per_minute: float) -> tuple[list[Label], np.ndarray]:
+        """Labels and samples (sample,) at 16 kHz of one sentence."""
+        settings = (SAMPLE_RATE, 0.01, 1.0, 1.0, words_per_minute, "IPA")
+        request = {"language": LANGUAGE, "speaker": speaker, "settings": settings, "text": text}
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
+            head_size, sample_size = struct.unpack("<II", self._read(8))
+            head, samples = json.loads(self._read(head_size)), self._read(sample_size)
+        except (OSError, struct.error, json.JSONDecodeError) as error:
+            _speaker.cache_clear()
+            raise UserError(f"eSpeak's process ended while it spoke {text!r} ({error}).") from error
+        if "error" in head:
+            raise UserError(f"Praat could not speak {text!r} with voice {speaker} ({head['error']}).")
+        return [(label, start, end) for label, start, end in head["labels"]], np.frombuffer(samples, "<f4")
+
+    def _read(self, size: int) -> bytes:
+        assert self.process.stdout is not None
+        return self.process.stdout.read(size)
+
+
+@functools.lru_cache(maxsize=1)
+def _speaker(process: int) -> _Speaker:
+    """One for each process of ours: a forked worker must not share its parent's pipes."""
+    return _Speaker()
 
 
 def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
@@ -54,28 +91,16 @@ def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
     Raises UserError where an extra (`voice-gpl`, and `voice` for the stress of words) is missing, or where the text has
     a sound without ARPAbet counterpart.
     """
-    synthesizer = _synthesizer(voice.speaker)
-    from parselmouth.praat import call
-
     warp = formant_warp(affect, voice)
     rate = affect.rate_factor * voice.rate_factor / warp
-    settings = (SAMPLE_RATE, 0.01, 1.0, 1.0, WORDS_PER_MINUTE * rate, "IPA")
-    call(synthesizer, "Speech output settings", *settings)
-    grid, sound = call(synthesizer, "To Sound", text, "yes")
-    samples = changed(np.asarray(sound.values[0], np.float32), SAMPLE_RATE, affect, voice, seed)
-    labels = [
-        (
-            call(grid, "Get label of interval", PHONEME_TIER, place),
-            call(grid, "Get start point", PHONEME_TIER, place) / warp,
-            call(grid, "Get end point", PHONEME_TIER, place) / warp,
-        )
-        for place in range(1, call(grid, "Get number of intervals", PHONEME_TIER) + 1)
-    ]
-    phones = with_stress(phones_from_labels(labels, len(samples) / SAMPLE_RATE), pronounced(hibari.phonemes_of(text)))
-    return Sound(samples, phones)
+    labels, plain = _speaker(os.getpid()).speak(voice.speaker, text, WORDS_PER_MINUTE * rate)
+    samples = changed(plain, SAMPLE_RATE, affect, voice, seed)
+    played = [(label, start / warp, end / warp) for label, start, end in labels]
+    phones = phones_from_labels(played, len(samples) / SAMPLE_RATE)
+    return Sound(samples, with_stress(phones, pronounced(hibari.phonemes_of(text))))
 
 
-def phones_from_labels(labels: list[tuple[str, float, float]], sound_seconds: float) -> list[Phone]:
+def phones_from_labels(labels: list[Label], sound_seconds: float) -> list[Phone]:
     """Phones that tile a sound from eSpeak's labels (IPA or nothing, start and end in seconds).
 
     Raises UserError for a label without ARPAbet counterpart.
