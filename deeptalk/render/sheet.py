@@ -22,7 +22,7 @@ SYSTEM_FONTS = ("DejaVuSans.ttf", "Arial.ttf", "arial.ttf", "Arial Unicode.ttf")
 
 
 def contact_sheet(
-    images: Sequence[UInt8[np.ndarray, "height width 3"]],
+    images: Sequence[UInt8[np.ndarray, "height width 3"]] | UInt8[np.ndarray, "image height width 3"],
     labels: Sequence[str] | None = None,
     columns: int | None = None,
 ) -> UInt8[np.ndarray, "sheet_height sheet_width 3"]:
