@@ -114,7 +114,8 @@
   function tick() {
     if (!audio.paused) {
       const at = Math.max(0, Math.min(audio.currentTime * scene.frame_rate - 0.5, scene.frames - 1));
-      draw(stillness ? Math.floor(at / 5) * 5 : at);
+      const next = stillness ? Math.floor(at / 5) * 5 : at;
+      if (next !== frame) draw(next);
     }
     requestAnimationFrame(tick);
   }
@@ -166,7 +167,7 @@
     const seen = new Set();
     return spread.filter(({ name, range }) => {
       const stem = name.replace(/(Left|Right)$/, "");
-      return range > 0 && !seen.has(stem) && seen.add(stem);
+      return range > 0.01 && !seen.has(stem) && seen.add(stem);
     }).slice(0, count).map(({ name }) => name);
   }
 
@@ -203,7 +204,7 @@
   $("channel").append(new Option("choose", ""), ...channels.map((name) => new Option(name, name)));
   $("channel").addEventListener("change", () => {
     const name = $("channel").value;
-    if (name && !plotted.includes(name)) plotted = [MOUTH, name, ...plotted.slice(1)];
+    if (name) plotted = [MOUTH, name, ...plotted.slice(1).filter((other) => other !== name)];
     $("channel").value = "";
     plots();
   });
