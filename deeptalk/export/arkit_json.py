@@ -2,7 +2,7 @@
 
 `facsNames` holds the 52 names, `weightMat` one row of weights a frame, `exportFps` the rate, `numPoses` and `numFrames`
 the sizes, `trackPath` what the motion is of. Beside them stand `format`, `rig`, `recipe` and, where the head turns,
-`head_rotation_radians`; other programs pass these over.
+`head_rotation_radians`; other programs pass these over. Nine digits a number: float32 comes back as it was.
 """
 
 import json
@@ -18,8 +18,6 @@ from deeptalk.face.shape_names import channel_of
 from deeptalk.files import read_json, write_text
 
 FORMAT = "deeptalk-arkit"
-DECIMALS = 6
-"""Weights are written to a millionth, a ten-thousandth of a millimetre on a face."""
 
 
 def write_arkit_json(take: Exportable, path: Path) -> None:
@@ -43,8 +41,8 @@ def write_arkit_json(take: Exportable, path: Path) -> None:
     # One line a frame: a person can read it and a diff shows frames.
     lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
     for key, values in rows.items():
-        rounded = np.round(np.asarray(values, np.float64), DECIMALS) + 0.0  # no -0.0
-        lines.append(f'  "{key}": [\n' + ",\n".join(f"    {json.dumps(row)}" for row in rounded.tolist()) + "\n  ]")
+        table = [", ".join(f"{value:.9g}" for value in row) for row in np.asarray(values, np.float32).tolist()]
+        lines.append(f'  "{key}": [\n' + ",\n".join(f"    [{row}]" for row in table) + "\n  ]")
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
