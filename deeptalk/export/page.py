@@ -28,6 +28,9 @@ ASSETS = Path(__file__).parent / "assets"
 IDLE_SEED = 0
 """Of the blinks, gaze and head motion that the page can show on takes that have none; take i has seed + i."""
 
+LEAST_LIFE = 0.05
+"""A take whose blinks and gaze all stay below this has none: a model that never saw any leaves a little behind."""
+
 
 @dataclass(frozen=True)
 class PageTake:
@@ -150,7 +153,7 @@ def _split_life(
             split.append((take.motion, None if turn is None else _life(None, turn)))
             continue
         alive = take.motion
-        if turn is None and not take.motion[:, BLINK_AND_GAZE_COLUMNS].any():
+        if turn is None and take.motion[:, BLINK_AND_GAZE_COLUMNS].max() < LEAST_LIFE:
             idle = idle_life(len(take.motion), scene.frame_rate, IDLE_SEED + number, _heard(scene, len(take.motion)))
             alive, turn = with_idle(take.motion, idle.motion, rig), idle.head_rotation_radians
         still = take.motion.copy()
