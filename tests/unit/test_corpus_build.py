@@ -241,8 +241,7 @@ def test_augmentation_changes_the_sound_and_nothing_else(tmp_path):
         ({"sentences": "x.txt"}, "sentences needs speech=synthesis"),
         ({"hours": 1.0}, "hours needs speech=synthesis"),
         ({"augmented_share": 1.5}, r"augmented_share is 1.5; expected 0 to 1"),
-        ({"speech": "synthesis"}, r"hours is 0.0 and clips 0; .* one of them above 0"),
-        ({"speech": "synthesis", "hours": 1.0, "clips": 3}, r"hours is 1.0 and clips 3"),
+        ({"speech": "synthesis"}, "needs hours above 0, or clips"),
     ],
 )
 def test_config_checks_itself(arguments, message):

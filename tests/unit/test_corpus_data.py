@@ -232,6 +232,7 @@ def test_balanced_emotions(corpus, store):
     emotions = Counter()
     for batch in ClipWindows(corpus, store, config).train_dataloader():
         emotions.update(batch["emotion"].tolist())
+        assert set(Counter(batch["emotion"].tolist()).values()) == {4}  # in every batch
     assert emotions == {0: 20, 1: 20, 2: 20, 3: 20, 4: 20, 5: 20}
     plain = Counter()
     for batch in ClipWindows(corpus, store, ClipWindowsConfig(samples_per_epoch=600)).train_dataloader():
