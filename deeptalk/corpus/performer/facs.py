@@ -18,7 +18,7 @@ ACTION_UNITS: dict[str, dict[str, float]] = {
     "AU5": dict(eyeWide=1.15),  # upper lid raiser
     "AU6": dict(cheekSquint=0.95, eyeSquint=0.15),  # cheek raiser
     "AU7": dict(eyeSquint=0.95),  # lid tightener
-    "AU9": dict(noseSneer=1.00, browDown=0.20),  # nose wrinkler
+    "AU9": dict(noseSneer=1.10, browDown=0.10),  # nose wrinkler
     "AU10": dict(mouthUpperUp=0.80, noseSneer=0.20),  # upper lip raiser
     "AU12": dict(mouthSmile=1.10),  # lip corner puller; creases the head's cheek above 0.8
     "AU14": dict(mouthDimple=0.80),  # dimpler

@@ -36,9 +36,9 @@ class Reading:
 
 
 READINGS: tuple[Reading, ...] = (
-    Reading("at_rest", "neutral", 0.65, 0.65, dict(AU2=0.10, AU12=0.08)),
-    Reading("attentive", "neutral", 0.20, 0.20, dict(AU1=0.32, AU2=0.44, AU5=0.25)),
-    Reading("composed", "neutral", 0.15, 0.15, dict(AU24=0.40, AU17=0.15, AU14=0.15)),
+    Reading("at_rest", "neutral", 0.80, 0.80, dict(AU2=0.10, AU12=0.08)),
+    Reading("attentive", "neutral", 0.13, 0.13, dict(AU1=0.32, AU2=0.44, AU5=0.25)),
+    Reading("composed", "neutral", 0.07, 0.07, dict(AU24=0.40, AU17=0.15, AU14=0.15)),
     Reading("soft_smile", "calm", 0.60, 0.65, dict(AU12=0.50, AU6=0.30, AU43=0.30), pace=0.7),
     Reading("heavy_lids", "calm", 0.20, 0.15, dict(AU7=0.65, AU12=0.26, AU14=0.50, AU43=0.50), pace=0.6),
     Reading("gentle", "calm", 0.20, 0.20, dict(AU1=0.65, AU2=0.20, AU12=0.40, AU43=0.30), pace=0.7),
@@ -58,26 +58,33 @@ READINGS: tuple[Reading, ...] = (
     ),
     Reading("contained", "angry", 0.45, 0.15, dict(AU4=1.00, AU7=1.00, AU24=1.00, AU17=0.50)),
     Reading(
-        "wide_eyed", "fearful", 0.40, 0.50, dict(AU1=1.00, AU2=0.70, AU4=0.50, AU5=1.00, AU20=0.60, AU26=0.40), pace=1.6
+        "wide_eyed",
+        "fearful",
+        0.50,
+        0.60,
+        dict(AU1=1.00, AU2=0.80, AU4=0.35, AU5=1.00, AU20=0.80, AU16=0.30, AU26=0.40),
+        pace=1.6,
     ),
-    Reading("shrinking", "fearful", 0.40, 0.15, dict(AU1=1.00, AU4=0.80, AU5=0.55, AU20=0.60, AU24=0.35, AU61=0.45)),
+    Reading("shrinking", "fearful", 0.35, 0.10, dict(AU1=1.00, AU4=0.80, AU5=0.55, AU20=0.60, AU24=0.35, AU61=0.45)),
     Reading(
-        "terror", "fearful", 0.20, 0.35, dict(AU1=1.00, AU2=0.40, AU4=0.80, AU5=1.00, AU20=1.00, AU16=0.75), pace=1.8
+        "terror", "fearful", 0.15, 0.30, dict(AU1=1.00, AU2=0.40, AU4=0.80, AU5=1.00, AU20=1.00, AU16=0.75), pace=1.8
     ),
-    Reading("nose_wrinkle", "disgusted", 0.40, 0.45, dict(AU9=1.00, AU4=0.20, AU6=0.60, AU10=0.80, AU7=0.60)),
+    Reading(
+        "nose_wrinkle", "disgusted", 0.70, 0.75, dict(AU9=1.00, AU4=0.05, AU6=0.60, AU10=0.95, AU7=0.60, AU15=0.25)
+    ),
     Reading(
         "lip_curl",
         "disgusted",
-        0.40,
-        0.25,
+        0.20,
+        0.10,
         dict(AU10=1.00, AU9=0.40, AU14=0.30, AU15=0.20, AU17=0.70, AU7=0.45),
         one_sided=0.60,
     ),
     Reading(
         "revolted",
         "disgusted",
-        0.20,
-        0.30,
+        0.10,
+        0.15,
         dict(AU9=0.85, AU10=0.70, AU15=0.85, AU16=1.00, AU20=0.25, AU26=0.45, AU7=0.85, AU61=0.40),
     ),
     Reading("open", "surprised", 0.30, 0.55, dict(AU1=1.00, AU2=1.00, AU5=1.00, AU26=1.00), pace=2.0),
