@@ -22,7 +22,7 @@ from deeptalk.errors import UserError
 
 NEUTRAL = AffectCode(0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0)
 TEXT = "The purple map was above the oven, before five."
-SPOKEN = {"hibari": "hibari-03", "joe": "joe-tenor", "praat": "praat-male1", "flite": "flite-slt"}
+SPOKEN = {"hibari": "hibari-03", "joe": "joe-light", "praat": "praat-male1", "flite": "flite-slt"}
 
 
 def speak(engine, seed=3, **settings):
@@ -102,8 +102,8 @@ def test_affect_settings_do_what_they_say(engine):
     assert decibels(spoken_part(high)) - decibels(spoken_part(plain)) == pytest.approx(9.0, abs=0.3)
     for event in (plain, high):
         assert np.abs(event.samples).max() <= 0.951
-    wide = speak(engine, pitch_range_factor=1.7, tilt_decibels_per_octave=2.0, pitch_semitones=5.0)
-    assert 1.35 < semitones(wide.samples).std() / semitones(high.samples).std() < 2.1
+    wide = speak(engine, pitch_range_factor=1.7, tilt_decibels_per_octave=2.0)
+    assert 1.2 < semitones(wide.samples).std() / semitones(plain.samples).std() < 2.1
     assert high_over_low(wide) > high_over_low(plain) + 2.5
     slow = speak(engine, rate_factor=0.75)
     assert len(spoken_part(plain)) / len(spoken_part(slow)) == pytest.approx(0.75, abs=0.06)

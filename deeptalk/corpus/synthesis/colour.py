@@ -9,7 +9,7 @@ from deeptalk.corpus.performer.event import SAMPLE_RATE
 WINDOW_SAMPLES, HOP_SAMPLES = 512, 128
 TILT_LOW_HERTZ, TILT_CENTRE_HERTZ, TILT_HIGH_HERTZ = 100.0, 1000.0, 6000.0
 """Tilt turns around 1 kHz and ends at these bounds."""
-BREATH_BELOW_DECIBELS = 20.0
+BREATH_BELOW_DECIBELS = 12.0
 """Level of the noise in a voiced sound at breath 0, below the spectral envelope."""
 BREATH_FROM_HERTZ, BREATH_FULL_HERTZ = 500.0, 2000.0
 """Breath noise rises between these."""
