@@ -30,7 +30,7 @@ from deeptalk.corpus import (
 )
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
-from deeptalk.face import compact_vertices, load_rig
+from deeptalk.face import channels_of, compact_vertices, load_rig
 from deeptalk.speech import SpeechEncoder, build_encoder
 from deeptalk.talker import IndexPredictorConfig, TalkerTraining, TalkerTrainingConfig
 from deeptalk.training import TrainerConfig, fit, open_run
@@ -158,7 +158,7 @@ class Run:
 
 def _train_thvqvae(run: Run, config: THVQVAEStage) -> Path:
     config = dataclasses.replace(
-        config, model=dataclasses.replace(config.model, channels=len(load_rig(run.corpus.rig).channels))
+        config, model=dataclasses.replace(config.model, channels=len(channels_of(run.corpus.rig)))
     )
     run.open(config)
     torch.manual_seed(config.trainer.seed)
@@ -185,7 +185,7 @@ def _check_labels(corpus: Corpus) -> None:
 def _train_dee(run: Run, config: DEEStage) -> Path:
     _check_labels(run.corpus)
     store = run.store()
-    channels = len(load_rig(run.corpus.rig).channels)
+    channels = len(channels_of(run.corpus.rig))
     model = dataclasses.replace(config.model, speech_features=store.feature_size, motion_channels=channels)
     config = dataclasses.replace(config, model=model)
     run.open(config)
@@ -241,7 +241,7 @@ def _train_emotalk(run: Run, config: EmoTalkStage) -> Path:
     model = dataclasses.replace(
         config.model,
         speech_features=store.feature_size,
-        channels=len(load_rig(run.corpus.rig).channels),
+        channels=len(channels_of(run.corpus.rig)),
         people=len(run.corpus.speakers("train")),
         frame_rate=run.corpus.frame_rate,
     )
