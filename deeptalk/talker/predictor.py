@@ -117,12 +117,12 @@ class IndexPredictor(nn.Module):
             width, config.heads, config.feedforward, layers=1, dropout=config.face_dropout, period=config.period_frames
         )
         self.face = nn.Linear(width, config.face_size)
-        stack = {"heads": config.heads, "feedforward": config.feedforward, "layers": config.layers}
+        stack = (config.size, config.heads, config.feedforward, config.layers, config.dropout)
         self.top_input = nn.Linear(STRIDE * config.face_size, config.size)
-        self.top_stack = TransformerStack(config.size, **stack, dropout=config.dropout)
+        self.top_stack = TransformerStack(*stack)
         self.top_output = nn.Linear(config.size, config.top_codes)
         self.bottom_input = nn.Linear(STRIDE // 2 * config.face_size + config.decoded_top_size, config.size)
-        self.bottom_stack = TransformerStack(config.size, **stack, dropout=config.dropout)
+        self.bottom_stack = TransformerStack(*stack)
         self.bottom_output = nn.Linear(config.size, config.bottom_codes)
 
     def set_statistics(self, feature_mean: Float[Tensor, " feature"], feature_std: Float[Tensor, " feature"]) -> None:

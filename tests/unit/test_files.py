@@ -13,15 +13,29 @@ def left_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def write_half(path, code):
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise OSError(code, os.strerror(code))
+
+
+def write_half_folder(path, code):
+    with atomic_folder(path, "mark") as folder:
+        (folder / "mark").write_text("new")
+        raise OSError(code, os.strerror(code))
+
+
+def write_to_a_full_device(path):
+    with atomic_path(path), open("/dev/full", "w") as full:
+        full.write("x")
+        full.flush()
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_full_disk_keeps_the_old_file(tmp_path, code):
     write_text(tmp_path / "take é 1.txt", "old")
-    with (
-        pytest.raises(UserError, match=rf"Cannot write .*take é 1.txt: {os.strerror(code)}. Make room"),
-        atomic_path(tmp_path / "take é 1.txt") as temporary,
-    ):
-        temporary.write_text("half")
-        raise OSError(code, os.strerror(code))
+    with pytest.raises(UserError, match=rf"Cannot write .*take é 1.txt: {os.strerror(code)}. Make room"):
+        write_half(tmp_path / "take é 1.txt", code)
     assert (tmp_path / "take é 1.txt").read_text() == "old"
     assert left_in(tmp_path) == ["take é 1.txt"]
 
@@ -29,9 +43,8 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, code):
 def test_a_full_disk_keeps_the_old_folder(tmp_path):
     with atomic_folder(tmp_path / "run", "mark") as folder:
         (folder / "mark").write_text("old")
-    with pytest.raises(UserError, match="Make room"), atomic_folder(tmp_path / "run", "mark") as folder:
-        (folder / "mark").write_text("new")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(UserError, match="Make room"):
+        write_half_folder(tmp_path / "run", errno.ENOSPC)
     assert (tmp_path / "run" / "mark").read_text() == "old"
     assert left_in(tmp_path) == ["run"]
 
@@ -52,13 +65,8 @@ def test_a_really_full_disk(tmp_path):
     """/dev/full refuses every write as a full disk does."""
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full here")
-    with (
-        pytest.raises(UserError, match=r"No space left on device\. Make room"),
-        atomic_path(tmp_path / "file"),
-        open("/dev/full", "w") as full,
-    ):
-        full.write("x")
-        full.flush()
+    with pytest.raises(UserError, match=r"No space left on device\. Make room"):
+        write_to_a_full_device(tmp_path / "file")
     assert left_in(tmp_path) == []
 
 
