@@ -30,4 +30,3 @@ def add_life(motion: np.ndarray, frame_rate: float, seed: int, samples: np.ndarr
         net = np.clip(motion[:, one] - motion[:, other] + idle[:, one] - idle[:, other], -1.0, 1.0)
         motion[:, one], motion[:, other] = np.maximum(net, 0.0), np.maximum(-net, 0.0)
     limit_blink(motion, rig)
-
