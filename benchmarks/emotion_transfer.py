@@ -66,6 +66,10 @@ class Clips:
         for speaker in set(self.speaker):
             own = np.flatnonzero(self.speaker == speaker)
             neutral = own[self.emotion[own] == NEUTRAL]
+            if len(neutral) < 2:
+                raise SystemExit(
+                    f"Speaker {speaker} has {len(neutral)} neutral clips, a reference needs 2: take more clips."
+                )
             for clip in own:
                 relative[clip] = self.values[clip] - self.values[neutral[neutral != clip]].mean(axis=0)
         return relative
