@@ -39,7 +39,7 @@ class CpuRenderer:
     ) -> UInt8[np.ndarray, "height width 3"]:
         """One picture; `colours` are linear light, `plain` draws nothing but them: no iris, no brows."""
         scene, camera = self.scene, self.scene.camera
-        screen = camera.project(positions)
+        screen = scene.project(positions)
         faces, mesh = scene.head.faces, scene.head.mesh
         materials = np.zeros_like(mesh.materials) if plain else mesh.materials
         details = np.zeros_like(self._details) if plain else self._details

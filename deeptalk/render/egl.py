@@ -94,7 +94,7 @@ class EglRenderer:
         import moderngl
 
         camera = self.scene.camera
-        moving = np.concatenate([camera.project(positions), normals, colours], axis=1).astype(np.float32)
+        moving = np.concatenate([self.scene.project(positions), normals, colours], axis=1).astype(np.float32)
         with self.context as context:
             self._moving.write(moving.tobytes())
             self._sum_target.clear()

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
 from deeptalk.errors import UserError
 from deeptalk.face import Rig
+from deeptalk.face.appearance import MATERIALS
 from deeptalk.render import shading
 from deeptalk.render.camera import Camera, portrait
 from deeptalk.render.geometry import DrawnHead
@@ -19,6 +21,9 @@ CHIN_ROOM_METRES = 0.042
 BACKGROUND = ((232, 235, 240), (205, 211, 220))
 """sRGB at the top and at the bottom."""
 ONE_SAMPLE = np.zeros((1, 2), np.float32)
+EYE_SETBACK_METRES = 0.0016
+"""How much farther off than they are eyes count where they are compared with lids: a strong squint and raised cheek
+together press the lower lid this far into the ball, which would show through it."""
 FOUR_SAMPLES = np.array([[0.125, -0.375], [0.375, 0.125], [-0.125, 0.375], [-0.375, -0.125]], np.float32)
 """Offsets in pixels whose four pictures are averaged: each column and row of quarters is met once."""
 
@@ -40,6 +45,18 @@ class Scene:
     def two_sided(self) -> bool:
         """Whether faces are drawn from inside, too: where a head has no lining, its open mouth shows its inside."""
         return not len(self.head.rig.regions.get("mouth_lining", ()))
+
+    @cached_property
+    def _eyes(self) -> np.ndarray:
+        mesh = self.head.mesh
+        return np.unique(mesh.faces[mesh.materials == MATERIALS.index("eye")])
+
+    def project(self, positions: Float[np.ndarray, "drawn 3"]) -> Float[np.ndarray, "drawn 3"]:
+        """Picture x and y in pixels and the reciprocal of depth of the drawn vertices, lids before eyes."""
+        screen = self.camera.project(positions)
+        nearness = screen[self._eyes, 2]
+        screen[self._eyes, 2] = nearness / (1 + np.float32(EYE_SETBACK_METRES) * nearness)
+        return screen
 
     @property
     def look(self) -> Float[np.ndarray, "12"]:

@@ -1,5 +1,6 @@
 """Pictures of motions: what is seen, from where, by whom it is drawn, and what is refused."""
 
+import itertools
 import logging
 
 import numpy as np
@@ -40,7 +41,7 @@ def materials_seen(motion, size=256, rotation=None):
     seen = []
     for positions, _ in scene.head.frames(motion, rotation):
         nearness, face_of, _ = renderer._buffers(size, size)
-        surface = (scene.camera.project(positions), scene.head.faces, renderer._offsets, renderer._margin)
+        surface = (scene.project(positions), scene.head.faces, renderer._offsets, renderer._margin)
         kernels.rasterise(*surface, scene.two_sided, nearness, face_of)
         seen.append(np.where(face_of[0] >= 0, scene.head.mesh.materials[face_of[0]].astype(int), -1))
     return np.stack(seen)
@@ -161,6 +162,16 @@ def test_a_smile_lights_other_pixels_than_a_frown():
         rows = np.nonzero((np.abs(changed - neutral).max(axis=2) > 12).any(axis=1))[0]
         assert rows.min() > 0.35 * 128, "the forehead does not change"
     assert np.abs(smile - frown).mean() > 0.5
+
+
+def test_eyes_are_seen_between_the_lids_only():
+    around = ("browDown", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeSquint", "eyeWide", "mouthSmile", "noseSneer")
+    pairs = list(itertools.combinations(around, 2))
+    seen = materials_seen(np.concatenate([pose(**dict.fromkeys(pair, 1.0)) for pair in pairs]), 512)
+    for pair, one in zip(pairs, seen, strict=True):
+        patches, _ = ndimage.label(one == MATERIALS.index("eye"), structure=np.ones((3, 3)))
+        sizes = np.bincount(patches.ravel())[1:]
+        assert (sizes > 8).sum() <= 2, f"{pair}: an eye shows in more than one place, {sizes}"
 
 
 @pytest.mark.parametrize(("axis", "sign"), [(0, 1), (0, -1)])

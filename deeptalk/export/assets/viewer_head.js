@@ -68,13 +68,22 @@ const viewerHead = ((head) => {
     Float32Array.from(new Uint8Array(viewerBytes(head.colours)), (value) => table[value]), 3);
   const uv = new THREE.BufferAttribute(new Float32Array(2 * count), 2);
   const surfaces = { skin: 0.62, eye: 0.08, teeth: 0.3, tongue: 0.45, mouth_lining: 0.8, eye_lining: 0.4 };
+  // A head that has no lining shows its inside through the open mouth.
+  const lined = head.materials.some((one) => one.name === "mouth_lining"), EYE_SETBACK_METRES = 0.0016;
+  // Eyes count as farther off than they are: a strong squint presses the lower lid into the ball.
+  const lidsFirst = (shader) => {
+    shader.vertexShader = shader.vertexShader.replace("#include <project_vertex>", `#include <project_vertex>
+      vec4 behind = projectionMatrix * (mvPosition - vec4(0.0, 0.0, ${EYE_SETBACK_METRES}, 0.0));
+      gl_Position.z = behind.z / behind.w * gl_Position.w;`);
+  };
   let redraw = () => {};
   const drawn = [];
   const materials = head.materials.map((one, number) => {
     for (const face of indices(one.faces)) drawn.push(face);
     const material = new THREE.MeshStandardMaterial({
-      vertexColors: true, roughness: surfaces[one.name], metalness: 0, side: THREE.DoubleSide,
+      vertexColors: true, roughness: surfaces[one.name], metalness: 0, ...(lined ? {} : { side: THREE.DoubleSide }),
     });
+    if (one.name === "eye") material.onBeforeCompile = lidsFirst;
     if (one.texture) {
       const places = new Float32Array(viewerBytes(one.uv));
       indices(one.vertices).forEach((vertex, k) => uv.setXY(vertex, places[2 * k], places[2 * k + 1]));
