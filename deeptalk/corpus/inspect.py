@@ -1,6 +1,6 @@
 """Looking into a corpus: its numbers, what is odd about them, a contact sheet, as text, JSON and one HTML page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from deeptalk.corpus.inspect_faces import Face, chosen_faces, face_pictures
 from deeptalk.corpus.inspect_findings import findings_of
 from deeptalk.corpus.inspect_motion import ChannelStatistics, Closures
 from deeptalk.corpus.inspect_sound import LagCurve, frame_levels, is_clipped, lag_curve, lags_as_dict, levels_as_dict
+from deeptalk.corpus.wording import counted, duration
 from deeptalk.errors import UserError
 from deeptalk.files import read_json, write_json
 
@@ -43,16 +44,20 @@ class Inspection:
         """The findings and the sizes as plain text."""
         counts = self.values["counts"]
         lines = [
-            f"{self.values['corpus']['name']}: {counts['speech']} pieces of speech ({counts['speech_hours']:.2f} h), "
-            f"{counts['performances']} performances ({counts['motion_hours']:.2f} h), {counts['speakers']} speakers, "
-            f"{counts['sentences']} sentences",
+            f"{self.values['corpus']['name']}: {_pieces(counts)} ({duration(counts['speech_hours'])}), "
+            f"{counted(counts['performances'], 'performance')} ({duration(counts['motion_hours'])}), "
+            f"{counted(counts['speakers'], 'speaker')}, {counted(counts['sentences'], 'sentence')}",
             *(
-                f"  {name}: {split['speech']} pieces of speech, {split['performances']} performances"
+                f"  {name}: {_pieces(split)}, {counted(split['performances'], 'performance')}"
                 for name, split in counts["splits"].items()
             ),
             *(f"{one['level']}: {one['text']}" for one in self.findings),
         ]
         return "\n".join(lines)
+
+
+def _pieces(counts: Mapping[str, Any]) -> str:
+    return counted(counts["speech"], "piece of speech", "pieces of speech")
 
 
 def inspect_corpus(corpus: Corpus | str | Path, out: str | Path | None = None, progress: bool = False) -> Inspection:
@@ -62,6 +67,8 @@ def inspect_corpus(corpus: Corpus | str | Path, out: str | Path | None = None, p
 
     Raises UserError where the corpus cannot be opened or the page not be written.
     """
+    if out is not None:
+        _check_name(Path(out))
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.open(corpus)
     values = {
         "corpus": _identity(corpus),
@@ -91,10 +98,14 @@ def write_inspection(inspection: Inspection, path: Path) -> None:
     """Write the page (`.html`) and, beside it, the numbers (`.json`)."""
     from deeptalk.corpus.inspect_page import write_page
 
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"{path} is not the name of a page; give a name that ends in .html.")
+    _check_name(path)
     write_json(path.with_suffix(".json"), inspection.values)
     write_page(path, inspection.values, inspection.faces)
+
+
+def _check_name(path: Path) -> None:
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{path} is not the name of a page; give a name that ends in .html.")
 
 
 def _identity(corpus: Corpus) -> dict[str, Any]:

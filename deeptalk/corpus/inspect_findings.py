@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from deeptalk.corpus.inspect_sound import OUTLYING_FRAMES
+from deeptalk.corpus.wording import counted
+
 FEWEST_SHARE = 0.5
 """An emotion with less than this share of an even part is rare."""
 LEAST_CLOSED_SHARE = 0.98
@@ -46,7 +49,7 @@ def _splits(counts: dict[str, Any]) -> Iterator[Finding]:
         ("motion_alone", "motion has no speech", "motions have no speech"),
     ):
         if counts[name]:
-            yield "note", f"{counts[name]:,} {one if counts[name] == 1 else many}."
+            yield "note", f"{counted(counts[name], one, many)}."
 
 
 def _emotions(balance: dict[str, Any]) -> Iterator[Finding]:
@@ -93,7 +96,8 @@ def _lag(lag: dict[str, Any]) -> Iterator[Finding]:
         yield "note", "In no clip does the jaw follow the level of the sound clearly enough to tell a lag."
         return
     median, share = lag["median_frames"], lag["clear"] / lag["clips"]
-    text = f"Jaw and level: the median lag of {lag['clear']} clips ({share:.0%} are clear) is {median:+g} frames"
+    lag_text = f"{median:+g} frames" if median else "0 frames"
+    text = f"Jaw and level: the median lag of {counted(lag['clear'], 'clear clip')} ({share:.0%}) is {lag_text}"
     if abs(median) > LARGEST_LAG_FRAMES:
         yield "problem", f"{text}: sound and motion are shifted against each other."
     else:
@@ -101,7 +105,7 @@ def _lag(lag: dict[str, Any]) -> Iterator[Finding]:
     if lag["outlier_count"]:
         yield (
             "note",
-            f"{lag['outlier_count']} clips lag by more than 3 frames differently from the others; look at them.",
+            f"The lag of {counted(lag['outlier_count'], 'clip')} is over {OUTLYING_FRAMES} frames from that; look there.",
         )
 
 
@@ -109,7 +113,7 @@ def _closures(closures: dict[str, Any]) -> Iterator[Finding]:
     if not closures:
         return
     low, high = closures["bounds_millimetres"]
-    share = f"{closures['closed_share']:.1%} of {closures['count']} closures (/p b m/)"
+    share = f"{closures['closed_share']:.1%} of {counted(closures['count'], 'closure')} (/p b m/)"
     text = f"{share} reach a lip gap of {low:+g} to {high:+g} mm"
     yield ("good" if closures["closed_share"] >= LEAST_CLOSED_SHARE else "problem"), f"{text}."
 
@@ -118,7 +122,7 @@ def _sound(sound: dict[str, Any]) -> Iterator[Finding]:
     if not sound:
         return
     if sound["clipped_count"]:
-        yield "note", f"{sound['clipped_count']} of {sound['clips']} clips are clipped at full scale."
+        yield "note", f"Clipped at full scale: {sound['clipped_count']} of {counted(sound['clips'], 'clip')}."
     else:
         yield "good", "No clip is clipped."
 
@@ -127,7 +131,7 @@ def _origin(values: dict[str, Any]) -> Iterator[Finding]:
     report = values["import"]
     refused = sum(report.get("refused", {}).values())
     if refused:
-        yield "note", f"{refused} recordings were refused when it was imported; import.json says why."
+        yield "note", f"Refused when it was imported: {counted(refused, 'recording')}; import.json says why."
     for warning in report.get("warnings", ()):
         yield "problem", f"The import warned: {warning}"
     known = values["entropy"].get("known")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deeptalk.corpus.inspect_faces import Face
+from deeptalk.corpus.wording import duration
 from deeptalk.files import write_text
 
 ASSETS = Path(__file__).parent / "assets"
@@ -116,10 +117,10 @@ def _histogram(counts: Sequence[int], labels: Sequence[str], caption: str) -> st
 
 def _tiles(counts: Mapping[str, Any]) -> str:
     tiles = (
-        (f"{counts['speech_hours']:.2f} h", "of speech"),
+        (duration(counts["speech_hours"]), "of speech"),
         (f"{counts['speech']:,}", "pieces of speech"),
         (f"{counts['performances']:,}", "performances"),
-        (f"{counts['motion_hours']:.2f} h", "of motion"),
+        (duration(counts["motion_hours"]), "of motion"),
         (f"{counts['speakers']:,}", "speakers"),
         (f"{counts['sentences']:,}", "sentences"),
         (f"{counts['with_phones']:,}", "with phone times"),
@@ -257,6 +258,10 @@ def _lag(lag: Mapping[str, Any]) -> str:
         f"median correlation of all {lag['median_correlation']:.2f}, {lag['within_one_frame']:.0%} within one frame of "
         "the median"
     )
+    if not lag["clear"]:
+        return (
+            f'<p class="small">Jaw and sound: none of {lag["clips"]} measured clips is clear enough to tell a lag.</p>'
+        )
     labels = [str(value) if value % 3 == 0 else "" for value in lag["lags"]]
     text = f'<div class="plots">{_histogram(lag["histogram"], labels, caption)}</div>'
     if lag["outliers"]:

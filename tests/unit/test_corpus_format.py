@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from corpus_samples import WORDS, add_clip, phones_of, write_corpus
 
 from deeptalk.corpus import Corpus, CorpusWriter
-from deeptalk.corpus.format import manifest_hash
+from deeptalk.corpus.format import VERSION, manifest_hash
+from deeptalk.corpus.rows import PerformanceRow, SpeechRow
 from deeptalk.errors import UserError
 
 
@@ -159,7 +162,9 @@ def test_version_and_rig(copy):
     with pytest.raises(UserError, match="no such rig"):
         Corpus.open(copy)
     rewrite_manifest(copy, version=99)
-    with pytest.raises(UserError, match="format version 99; this program reads version 2. Install the newer deeptalk"):
+    with pytest.raises(
+        UserError, match=r"format version 99; this program reads version 2\. Install the newer deeptalk"
+    ):
         Corpus.open(copy)
 
 
@@ -238,3 +243,12 @@ def test_bad_performance(tmp_path, arguments, message):
         writer.add_speech("first", np.zeros(16000, np.float32), speaker="a", sentence="x", split="train")
         with pytest.raises(UserError, match=message):
             writer.add_performance("p", **good)
+
+
+def test_the_page_on_formats_names_every_column_and_the_version():
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    assert f"| `format`, `version` | `deeptalk-corpus`, {VERSION} |" in page
+    for title, kind in (("speech.parquet", SpeechRow), ("performances.parquet", PerformanceRow)):
+        table = page.split(f"`{title}`:")[1].split("\n\n")[1]
+        named = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+        assert sorted(named) == sorted(field.name for field in dataclasses.fields(kind))

@@ -27,7 +27,7 @@ def test_import_and_inspect_from_the_command_line(tmp_path, monkeypatch, capsys)
     assert "bad.csv is empty" in printed
     page = tmp_path / "page.html"
     assert run(monkeypatch, "inspect", corpus, "--out", str(page)) == 0
-    assert "corpus: 1 pieces of speech" in capsys.readouterr().out
+    assert "corpus: 1 piece of speech" in capsys.readouterr().out
     assert page.is_file()
     assert page.with_suffix(".json").is_file()
 

@@ -178,8 +178,14 @@ def test_the_map_is_whole_and_even():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0,jaw,jawOpens 1,", "'jawOpens 1' for 'jaw'; expected an ARKit channel and a factor"),
-        ("0,jaw,jawOpen,", "expected an ARKit channel and a factor"),
+        ("0,jaw,jawOpens 1,", "'jawOpens 1' for 'jaw'; expected an ARKit channel, once, and a factor"),
+        ("0,jaw,jawOpen,", "expected an ARKit channel, once, and a factor"),
+        ("0,jaw,jawOpen nan,", "'jawOpen nan' for 'jaw'"),
+        ("0,jaw,jawOpen 1 2,", "'jawOpen 1 2' for 'jaw'"),
+        ("0,jaw,jawOpen 1 + jawOpen 0.5,", "'jawOpen 0.5' for 'jaw'; expected an ARKit channel, once"),
+        ("x,jaw,jawOpen 1,", "'x,jaw,jawOpen 1,' in row 2; expected column, weight, arkit, why, the first a whole"),
+        ("0,jaw", "'0,jaw' in row 2"),
+        ("0,jaw,,opens, and closes", "quotes around text with a comma"),
         ("0,jaw,,", "drops 'jaw' without saying why"),
         ("0,,jawOpen 1,", "without a name"),
         ("0,jaw,jawOpen 1,\n1,jaw,jawOpen 1,", "'jaw' twice"),
@@ -191,6 +197,9 @@ def test_maps_that_are_refused(tmp_path, line, message):
         read_rig_map(tmp_path / "map.csv")
     (tmp_path / "map.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="expected column, weight, arkit, why"):
+        read_rig_map(tmp_path / "map.csv")
+    (tmp_path / "map.csv").write_text("")
+    with pytest.raises(UserError, match="has the columns none; expected column"):
         read_rig_map(tmp_path / "map.csv")
     with pytest.raises(UserError, match=r"Cannot read the map .*none\.csv"):
         read_rig_map(tmp_path / "none.csv")

@@ -290,7 +290,7 @@ def test_page_and_json(page, small, tmp_path):
     for one in inspection.findings:
         assert one["text"].split("(")[0][:40].replace("/", "/") in text
     with pytest.raises(UserError, match=r"page\.pdf is not the name of a page"):
-        inspect_corpus(small, tmp_path / "page.pdf")
+        inspect_corpus(tmp_path / "is asked for later", tmp_path / "page.pdf")
 
 
 def test_names_cannot_break_the_page(tmp_path):
@@ -341,7 +341,7 @@ def test_the_report_of_an_import_is_shown(small, tmp_path):
     report = {"kind": "livelink", "source": "takes", "imported": 3, "refused": {"NaN": 2}, "skipped": {}, "notes": {}}
     (tmp_path / "corpus" / REPORT).write_text(json.dumps(report | {"warnings": ["all odd"], "clips": []}))
     inspection = inspect_corpus(tmp_path / "corpus", tmp_path / "page.html")
-    assert "2 recordings were refused" in texts(inspection, "note")
+    assert "Refused when it was imported: 2 recordings" in texts(inspection, "note")
     assert "all odd" in texts(inspection, "problem")
     assert re.search("Imported as <b>livelink</b> from takes: 3 clips", page_of(tmp_path / "page.html")[0])
 

@@ -74,15 +74,19 @@ def load_archive(path: Path, keys: Sequence[str]) -> list[np.ndarray]:
     try:
         return [archive[key] for key in keys]
     except (ValueError, OSError, zipfile.BadZipFile) as error:  # Python objects, which could run code; broken parts
-        raise Refusal("unreadable array", f"{path} cannot be read as plain arrays ({error}).") from error
+        raise Refusal(
+            "unreadable array", f"{path} holds Python objects, which are not read, or is broken; save plain arrays."
+        ) from error
 
 
 def _load(path: Path) -> Any:
     check_content(path)
     try:
         return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise Refusal("unreadable array", f"{path} cannot be read as a NumPy file ({error}).") from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:  # numpy's own words may advise to allow pickle
+        raise Refusal(
+            "unreadable array", f"{path} is not a NumPy file of plain numbers, or was cut short; copy or save it again."
+        ) from error
 
 
 def sound_for(motion: Path, sounds: Sequence[Path], stems: Iterable[str], alone: bool) -> Path | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deeptalk.corpus.importers.importer import Note
+from deeptalk.corpus.wording import counted
 from deeptalk.files import write_json
 
 REPORT = "import.json"
@@ -58,8 +59,8 @@ class ImportReport:
     def text(self) -> str:
         """The report as plain text: a table of splits, what was mended, what was not imported, warnings."""
         lines = [
-            f"{self.source}: {_counted(self.count('imported'), 'clip')} imported, {self.count('refused')} refused, "
-            f"{_counted(self.count('skipped'), 'file')} skipped",
+            f"{self.source}: {counted(self.count('imported'), 'clip')} imported, {self.count('refused')} refused, "
+            f"{counted(self.count('skipped'), 'file')} skipped",
             "",
             *_table(("split", "clips", "speech, min", "motion, min"), self._split_rows()),
         ]
@@ -104,10 +105,6 @@ class ImportReport:
         """Write the report beside the corpus."""
         write_json(self.out / REPORT, self.as_dict())
         return self.out / REPORT
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -1,6 +1,7 @@
 """Name maps from the weights of another rig to ARKit's channels: a table that a person has reviewed."""
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,22 +62,31 @@ class RigMap:
 def read_rig_map(path: str | Path) -> RigMap:
     """Read a CSV with the columns column, weight, arkit, why; `arkit` is like `mouthFunnel 0.6 + jawOpen 0.12`.
 
-    Raises UserError for a missing file or column, an unknown channel, a weight named twice, or one that is neither
-    mapped nor dropped with a reason.
+    Raises UserError for a missing file or column, a row of another length, an unknown channel or factor, a weight or
+    channel named twice, or a weight that is neither mapped nor dropped with a reason.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
+            header, *lines = list(csv.reader(file)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"Cannot read the map {path} ({error}); give a CSV with {', '.join(HEADER)}.") from error
-    if tuple(reader.fieldnames or ()) != HEADER:
-        raise UserError(f"The map {path} has the columns {reader.fieldnames}; expected {', '.join(HEADER)}.")
+    if tuple(header) != HEADER:
+        raise UserError(f"The map {path} has the columns {', '.join(header) or 'none'}; expected {', '.join(HEADER)}.")
+    rows: list[dict[str, str]] = []
     factors: dict[str, dict[int, float]] = {}
-    for row in rows:
+    for number, line in enumerate(lines, start=2):
+        if not line:
+            continue
+        if len(line) != len(HEADER) or not line[0].isdecimal():
+            raise UserError(
+                f"The map {path} has {','.join(line)!r} in row {number}; expected {', '.join(HEADER)}, the first a "
+                "whole number from 0 on, and quotes around text with a comma."
+            )
+        row = dict(zip(HEADER, line))
         name = row["weight"]
         if not name or name in factors:
             raise UserError(f"The map {path} has the weight {name!r} twice or without a name; each has one line.")
+        rows.append(row)
         factors[name] = _factors(path, row)
     order = sorted(rows, key=lambda row: int(row["column"]))
     return RigMap(tuple(row["weight"] for row in order), factors, {row["weight"]: row["why"] for row in rows})
@@ -87,16 +97,20 @@ def _factors(path: str | Path, row: dict[str, str]) -> dict[int, float]:
         if not row["why"].strip():
             raise UserError(f"The map {path} drops {row['weight']!r} without saying why; fill `why`, or map it.")
         return {}
-    found = {}
+    found: dict[int, float] = {}
     for part in row["arkit"].split("+"):
-        words = part.split()
         try:
-            found[CHANNELS.index(words[0])] = float(words[1])
-        except (ValueError, IndexError) as error:
+            name, factor = part.split()
+            channel, value = CHANNELS.index(name), float(factor)
+            is_new = math.isfinite(value) and channel not in found
+        except ValueError:
+            is_new = False
+        if not is_new:
             raise UserError(
-                f"The map {path} has {part.strip()!r} for {row['weight']!r}; expected an ARKit channel and a factor, "
-                "such as jawOpen 1."
-            ) from error
+                f"The map {path} has {part.strip()!r} for {row['weight']!r}; expected an ARKit channel, once, and a "
+                "factor, such as jawOpen 1."
+            )
+        found[channel] = value
     return found
 
 
