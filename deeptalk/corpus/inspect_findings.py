@@ -103,10 +103,8 @@ def _lag(lag: dict[str, Any]) -> Iterator[Finding]:
     else:
         yield "good", f"{text}."
     if lag["outlier_count"]:
-        yield (
-            "note",
-            f"The lag of {counted(lag['outlier_count'], 'clip')} is over {OUTLYING_FRAMES} frames from that; look there.",
-        )
+        others = counted(lag["outlier_count"], "clip")
+        yield "note", f"The lag of {others} is more than {OUTLYING_FRAMES} frames from that; look at them."
 
 
 def _closures(closures: dict[str, Any]) -> Iterator[Finding]:
