@@ -3,6 +3,7 @@
 What a format needs is imported when it is first written or read.
 """
 
+import os
 from pathlib import Path
 
 from deeptalk.errors import UserError
@@ -44,6 +45,8 @@ def export(take: Exportable, path: str | Path, head: Rig | None = None) -> Path:
     """
     path = Path(path)
     name = check_format(path.suffix)
+    if name not in FOLDER_FORMATS and os.path.isdir(path):
+        raise UserError(f"{path} is a folder; a file is written there. Give another name.")
     FORMATS[name](take, path, head)
     if name in FOLDER_FORMATS:
         from deeptalk.export.mesh_sequence import sequence_folder

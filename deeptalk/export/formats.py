@@ -75,7 +75,9 @@ class Format:
     """Whether it shows a head, so that another may be asked for."""
 
     def __call__(self, take: Exportable, path: Path, head: Rig | None = None) -> None:
-        """Write `take` to `path`."""
+        """Write `take` to `path`; raises UserError for a motion or sound that no format holds."""
+        check_motion(take.motion, "The motion to save")
+        check_sound(take.samples)
         write = getattr(importlib.import_module(f"deeptalk.export.{self.module}"), self.function)
         write(take, path, **({"head": head} if self.geometry else {}))
 
@@ -107,4 +109,18 @@ def check_motion(motion: np.ndarray, what: str) -> None:
         raise UserError(
             f"{what} holds {motion[frame, channel]} at frame {frame}, channel {channel}; every value must be finite. "
             "Perform the take again, or check the checkpoint it came from."
+        )
+
+
+def check_sound(samples: np.ndarray | None) -> None:
+    """Raise UserError unless `samples` is None or a (sample,) array of finite numbers."""
+    if samples is None:
+        return
+    if samples.ndim != 1:
+        raise UserError(f"The sound of a take has shape {samples.shape}; expected (sample,), one channel at 16 kHz.")
+    if not np.isfinite(samples).all():
+        place = int(np.argmin(np.isfinite(samples)))
+        raise UserError(
+            f"The sound of a take holds {samples[place]} at sample {place}; every value must be finite. Read the "
+            "recording again, or leave the sound out."
         )

@@ -4,12 +4,10 @@ One mesh has a primitive a material; its targets are sparse accessors, so what a
 What glTF has no place for (rig, recipe, sound) is in `asset.extras.deeptalk`; `deeptalk.export.read_take` reads it.
 """
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
@@ -18,13 +16,14 @@ from deeptalk.errors import UserError
 from deeptalk.export.formats import Exportable, check_motion
 from deeptalk.export.gltf_buffer import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, BufferBuilder
 from deeptalk.export.morph import MorphMesh, MorphMotion, morph_motion
-from deeptalk.export.textures import brow_texture, brow_uv, eye_texture, eye_uv, linear, png
+from deeptalk.export.textures import brow_texture, brow_uv, eye_texture, eye_uv, png
+from deeptalk.export.wav import wav_bytes
 from deeptalk.face import Rig, load_rig
 from deeptalk.face.appearance import MATERIALS
 from deeptalk.face.head_pose import head_pivot
 from deeptalk.files import atomic_path
+from deeptalk.render.shading import linear
 
-SAMPLE_RATE = 16_000
 STILL_METRES, STILL_NORMAL = 1e-6, 0.02
 """Offsets below these are left out of the targets: a micrometre, and one degree of a normal."""
 ROUGHNESS = {"skin": 0.6, "eye": 0.12, "teeth": 0.25, "tongue": 0.4, "mouth_lining": 0.8, "eye_lining": 0.5}
@@ -100,9 +99,8 @@ def _extras(take: Exportable, rig: Rig, morph: MorphMotion, buffer: BufferBuilde
         motion = np.ascontiguousarray(take.motion, "<f4")
         extras["motion"] = {"bufferView": buffer.view(motion.tobytes(), name="motion"), "shape": list(motion.shape)}
     if take.samples is not None:
-        sound = io.BytesIO()
-        soundfile.write(sound, take.samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-        extras["sound"] = {"bufferView": buffer.view(sound.getvalue(), name="sound"), "mimeType": "audio/wav"}
+        sound = buffer.view(wav_bytes(take.samples), name="sound")
+        extras["sound"] = {"bufferView": sound, "mimeType": "audio/wav"}
     return extras
 
 
@@ -173,7 +171,10 @@ def _surfaces(buffer: BufferBuilder, mesh: MorphMesh, primitives: list[dict[str,
         name = primitive["extras"]["material"]
         used = np.unique(mesh.drawing.faces[mesh.drawing.materials == MATERIALS.index(name)])
         surface: dict[str, Any] = {
-            "baseColorFactor": [*linear(_base(mesh.drawing.plain_colours[used])).round(6).tolist(), 1.0],
+            "baseColorFactor": [
+                *linear(_base(mesh.drawing.plain_colours[used])).astype(np.float64).round(6).tolist(),
+                1.0,
+            ],
             "metallicFactor": 0.0,
             "roughnessFactor": ROUGHNESS[name],
         }

@@ -1,7 +1,9 @@
 """Takes as NumPy archives: the exact motion with its rig, rate, recipe and sound."""
 
 import json
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,11 @@ from deeptalk.export.formats import Exportable, TakeFields, check_motion
 from deeptalk.face import channels_of
 from deeptalk.files import atomic_path
 
+_DAMAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, NotImplementedError, MemoryError, OSError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, SyntaxError, tokenize.TokenError),  # the last two: of an array's header
+)
+"""What NumPy and zipfile raise for archives that are none, or were cut off or changed."""
 _FIELDS = ("motion", "channels", "rig", "frame_rate", "recipe")
 
 
@@ -49,21 +56,25 @@ def read_npz(path: str | Path) -> TakeFields:
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; expected a take saved as .npz.") from error
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _DAMAGE as error:
         raise UserError(f"{path} is not a NumPy archive ({error}); expected a take saved as .npz.") from error
     missing = [name for name in _FIELDS if name not in arrays]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; expected a take saved by `Take.save`.")
+    try:
+        frame_rate, recipe = float(arrays["frame_rate"]), json.loads(str(arrays["recipe"]))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: its frame rate or recipe cannot be read ({error}); save the take again.") from error
     rig = str(arrays["rig"])
     channels = channels_of(rig)
     names = [str(name) for name in arrays["channels"]]
-    if sorted(names) != sorted(channels) or arrays["motion"].shape[-1:] != (len(names),):
+    if sorted(names) != sorted(channels) or arrays["motion"].shape[1:] != (len(names),):
         raise UserError(f"{path} does not hold the {len(channels)} channels of rig {rig!r}; save the take again.")
     return TakeFields(
         motion=np.ascontiguousarray(arrays["motion"][:, [names.index(name) for name in channels]]),
         rig=rig,
-        frame_rate=float(arrays["frame_rate"]),
-        recipe=json.loads(str(arrays["recipe"])),
+        frame_rate=frame_rate,
+        recipe=recipe,
         samples=arrays.get("samples"),
         head_rotation_radians=arrays.get("head_rotation_radians"),
     )

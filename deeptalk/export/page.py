@@ -5,7 +5,6 @@ Everything (three.js, the head, motion, sound) is inside the file, so it works o
 
 import base64
 import html
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from jaxtyping import Float
 
 from deeptalk.errors import UserError
-from deeptalk.export.formats import Exportable, check_motion
+from deeptalk.export.formats import Exportable, check_motion, check_sound
 from deeptalk.export.page_head import head_data, pack, pack_motion
+from deeptalk.export.wav import wav_bytes
 from deeptalk.face import CHANNELS, Rig, load_rig
 from deeptalk.face.idle import BLINK_AND_GAZE_COLUMNS, SAMPLE_RATE, idle_life, with_idle
 from deeptalk.files import write_text
@@ -132,6 +131,7 @@ def _take(take: PageTake | tuple[str, np.ndarray]) -> PageTake:
 
 
 def _check_takes(scene: PageScene, takes: Sequence[PageTake], rig: Rig) -> None:
+    check_sound(scene.samples)
     frames = {len(take.motion) for take in takes}
     if len(frames) != 1 or 0 in frames:
         raise UserError(f"Takes of {scene.title!r} have {sorted(frames)} frames; expected one length above 0.")
@@ -183,8 +183,7 @@ def _scene_data(
     drawn: Any,
     rig: Rig,
 ) -> dict[str, Any]:
-    sound = io.BytesIO()
-    soundfile.write(sound, scene.samples, scene.sample_rate, format="WAV", subtype="PCM_16")
+    sound = wav_bytes(scene.samples, scene.sample_rate)
     entries = []
     for take, (still, life) in zip(takes, split):
         with torch.inference_mode():
@@ -204,7 +203,7 @@ def _scene_data(
         "note": scene.note,
         "frame_rate": scene.frame_rate,
         "frames": len(takes[0].motion),
-        "audio": "data:audio/wav;base64," + base64.b64encode(sound.getvalue()).decode("ascii"),
+        "audio": "data:audio/wav;base64," + base64.b64encode(sound).decode("ascii"),
         "takes": entries,
     }
 

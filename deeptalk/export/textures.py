@@ -22,6 +22,7 @@ from deeptalk.face.appearance import (
     SCLERA,
     SKIN,
 )
+from deeptalk.render.shading import linear
 
 TEXELS = 256
 EYE_RADIANS = 0.6
@@ -31,12 +32,6 @@ BROW_LEFT_METRES, BROW_WIDTH_METRES = -0.030, 0.066
 BROW_LOW_METRES, BROW_HEIGHT_METRES = 0.004, 0.026
 BACK_METRES = -0.02
 """Behind this, measured from the eye's centre, nothing is drawn."""
-
-
-def linear(colour: tuple[int, int, int] | np.ndarray) -> Float[np.ndarray, "*vertex 3"]:
-    """Linear light 0..1 of sRGB bytes (IEC 61966-2-1)."""
-    value = np.asarray(colour, np.float64) / 255.0
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 def _bytes(light: np.ndarray) -> UInt8[np.ndarray, "*texel 3"]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from deeptalk.errors import UserError
-from deeptalk.export.formats import Exportable, check_motion
+from deeptalk.export.formats import Exportable, check_motion, check_sound
 from deeptalk.face import Rig, load_rig
 from deeptalk.files import atomic_path
 
@@ -91,6 +91,7 @@ def _write(
         raise UserError(f"The video's size is {size}; both codecs need even numbers of pixels.")
     for take in takes:
         check_motion(take.motion, "The motion of a take")
+        check_sound(take.samples)
     kinds = {(len(take.motion), float(take.frame_rate)) for take in takes}
     if len(kinds) != 1:
         raise UserError(f"The takes have {sorted(kinds)} (frames, frames/s); expected one length and rate.")
