@@ -152,7 +152,7 @@ def _measured(corpus: Corpus, progress: bool) -> dict[str, Any]:
         if own and JAW in corpus.channels:
             motion = corpus.motion(own[0])
             jaw = motion[:, corpus.channels.index(JAW)].astype(np.float64)
-            lag = lag_curve(name, jaw, frame_levels(samples, len(motion)))
+            lag = lag_curve(name, jaw, frame_levels(samples, len(motion), corpus.frame_rate))
             lags += [lag] if lag else []
             still += lag is None
     return {

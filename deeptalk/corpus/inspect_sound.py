@@ -25,12 +25,14 @@ NEARLY = 0.1
 OUTLYING_FRAMES = 3
 
 
-def frame_levels(samples: Float[np.ndarray, " sample"], frames: int) -> Float[np.ndarray, " frame"]:
+def frame_levels(
+    samples: Float[np.ndarray, " sample"], frames: int, frame_rate: float = FRAME_RATE
+) -> Float[np.ndarray, " frame"]:
     """Log RMS of the time of each motion frame in dB of full scale, not below 40 dB under the loudest."""
-    size = round(SAMPLE_RATE / FRAME_RATE)
-    padded = np.zeros(frames * size)
+    edges = np.rint(np.arange(frames + 1) * SAMPLE_RATE / frame_rate).astype(np.int64)
+    padded = np.zeros(edges[-1])
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
-    level = 10.0 * np.log10((padded.reshape(frames, size) ** 2).mean(axis=1) + 1e-12)
+    level = 10.0 * np.log10(np.add.reduceat(padded**2, edges[:-1]) / np.diff(edges) + 1e-12)
     return np.maximum(level, level.max() - DYNAMIC_RANGE_DB)
 
 

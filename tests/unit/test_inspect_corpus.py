@@ -157,6 +157,8 @@ def test_levels_and_clipping():
     assert frame_levels(np.concatenate([tone, np.zeros(16000)]), 50)[-1] == pytest.approx(
         20 * np.log10(0.5) - 40, abs=1e-3
     )
+    quieter = np.concatenate([tone, 0.1 * tone])  # frames of 533 and 534 samples
+    assert frame_levels(quieter, 60, 30.0) == pytest.approx(20 * np.log10(np.repeat([0.5, 0.05], 30)), abs=0.1)
     loud = (np.clip(2 * tone, -1, 32767 / 32768)).astype(np.float32)
     assert is_clipped(loud)
     assert not is_clipped(tone)
