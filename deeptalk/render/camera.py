@@ -11,8 +11,6 @@ SIDE_RADIANS, ABOVE_RADIANS = 0.055, 0.02
 """The camera stands a little to the character's left and above, so that a nose and a chin have depth."""
 MARGIN = 0.035
 """Share of the picture that stays free above the head, and on both sides of it."""
-BELOW_CHIN = 0.11
-"""Share of the head's height that is shown below the chin's lowest reach."""
 
 
 @dataclass(frozen=True)
