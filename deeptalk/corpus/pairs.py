@@ -19,6 +19,7 @@ from deeptalk.corpus.data import CorpusData, Draw, LoaderConfig, SeededDataset, 
 from deeptalk.corpus.features import FeatureStore
 from deeptalk.corpus.format import Corpus
 from deeptalk.corpus.performer import Phone
+from deeptalk.corpus.resample import arkit_lip_gap, move_to_closings
 from deeptalk.corpus.windows import Item, real, whole
 from deeptalk.errors import UserError
 
@@ -71,6 +72,10 @@ class TimeMap:
         """Time in the source recording at which the same part of the same phone sounds."""
         return np.interp(target, self.target_seconds, self.source_seconds)
 
+    def target_of(self, source: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
+        """The inverse of `source_of`; of what takes no time in the target, its end."""
+        return np.interp(source, self.source_seconds, self.target_seconds)
+
 
 def phone_time_map(
     target: Sequence[Phone], source: Sequence[Phone], target_seconds: float, source_seconds: float, min_common: float
@@ -109,14 +114,23 @@ def _common_places(target: Sequence[str], source: Sequence[str]) -> list[tuple[i
 
 
 def align_motion(
-    motion: Float32[np.ndarray, "source_frame channel"], time_map: TimeMap, frames: int, frame_rate: float
+    motion: Float32[np.ndarray, "source_frame channel"],
+    time_map: TimeMap,
+    frames: int,
+    frame_rate: float,
+    lip_gap_metres: Float[np.ndarray, " source_frame"] | None = None,
 ) -> Float32[np.ndarray, "frame channel"]:
     """Move a motion onto the time of another recording, `frames` long, by linear interpolation between frames.
 
-    Frame centres (j + 0.5) / frame_rate are mapped; times beyond the first or last centre take that frame.
+    Frame centres (j + 0.5) / frame_rate are mapped; times beyond the first or last centre take that frame. With the
+    distance of the lips in every source frame, a frame in whose time they close shows the instant at which they are
+    closest, as in `resample_motion`: interpolation alone opens some closures.
     """
-    centres = (np.arange(frames) + 0.5) / frame_rate
-    places = np.clip(time_map.source_of(centres) * frame_rate - 0.5, 0, len(motion) - 1)
+    instants = time_map.source_of((np.arange(frames) + 0.5) / frame_rate)
+    if lip_gap_metres is not None:
+        times = (np.arange(len(motion)) + 0.5) / frame_rate
+        move_to_closings(instants, lip_gap_metres, times, time_map.target_of(times) * frame_rate)
+    places = np.clip(instants * frame_rate - 0.5, 0, len(motion) - 1)
     low = np.floor(places).astype(np.int64)
     high = np.minimum(low + 1, len(motion) - 1)
     weight = (places - low).astype(np.float32)[:, None]
@@ -227,8 +241,9 @@ class _SwappedData(SeededDataset):
         seconds = self._seconds(target), self._seconds(source)
         time_map = phone_time_map(here, there, *seconds, self.config.min_common_phones)
         assert time_map is not None  # only pairs that fit are drawn
-        frames = self.store.frames(target)
-        return torch.from_numpy(align_motion(self._motion(performance), time_map, frames, self.corpus.frame_rate))
+        motion, frames = self._motion(performance), self.store.frames(target)
+        gap = arkit_lip_gap(motion) if self.corpus.rig == "arkit" else None
+        return torch.from_numpy(align_motion(motion, time_map, frames, self.corpus.frame_rate, gap))
 
     def _motion(self, performance: int) -> np.ndarray:
         return self.corpus.motion(performance, blink_and_gaze=self.config.include_blinks_and_gaze)

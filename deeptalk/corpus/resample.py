@@ -64,7 +64,7 @@ def resample_motion(
     if gap.shape != (len(motion),):
         raise UserError(f"lip_gap_metres has shape {gap.shape} for {len(motion)} source frames; give one a frame.")
     if source_rate != target_rate or not np.allclose(np.diff(times), 1.0 / source_rate, atol=1e-6):
-        _move_to_closings(instants, gap, times, target_rate)
+        move_to_closings(instants, gap, times, times * target_rate)
     curves = PchipInterpolator(times, motion.astype(np.float64), axis=0)
     return curves(np.clip(instants, times[0], times[-1])).astype(np.float32)
 
@@ -93,13 +93,25 @@ def arkit_lip_gap(
     return (rig.lip_gap_neutral + motion.astype(np.float64) @ rig.lip_gap_deltas).max(axis=1)
 
 
-def _move_to_closings(instants: np.ndarray, gap: np.ndarray, times: np.ndarray, target_rate: float) -> None:
-    """Move each instant (frame,), in place, to the tightest closing within its own frame, if it does not show it."""
-    closed = closings(gap)
-    closed = closed[np.argsort(-gap[closed], kind="stable")]  # the tightest comes last and stays
-    frames = np.floor(times[closed] * target_rate).astype(np.int64)
+def move_to_closings(
+    instants: Float[np.ndarray, " frame"],
+    gap_metres: Float[np.ndarray, " source_frame"],
+    times: Float[np.ndarray, " source_frame"],
+    target_places: Float[np.ndarray, " source_frame"],
+) -> None:
+    """Move each instant, in place, to the tightest closing within the time of its frame, if it does not show it.
+
+    Args:
+        instants: time in the source that each target frame shows; changed.
+        gap_metres: distance of the lips in every source frame.
+        times: when the source frames are.
+        target_places: where they lie in the target, in frames: frame j is from j to j + 1.
+    """
+    closed = closings(gap_metres)
+    closed = closed[np.argsort(-gap_metres[closed], kind="stable")]  # the tightest comes last and stays
+    frames = np.floor(target_places[closed]).astype(np.int64)
     closed, frames = closed[frames < len(instants)], frames[frames < len(instants)]
-    is_lost = np.interp(instants[frames], times, gap) > gap[closed] + SAME_GAP_METRES
+    is_lost = np.interp(instants[frames], times, gap_metres) > gap_metres[closed] + SAME_GAP_METRES
     instants[frames[is_lost]] = times[closed[is_lost]]
 
 

@@ -9,6 +9,7 @@ from corpus_samples import BLINK, JAW, add_clip, phones_of, write_corpus
 from deeptalk.corpus import CorpusWriter, SwappedPairs, SwappedPairsConfig
 from deeptalk.corpus.pairs import TimeMap, align_motion, phone_time_map
 from deeptalk.corpus.performer import Phone
+from deeptalk.corpus.resample import arkit_lip_gap
 from deeptalk.errors import UserError
 from deeptalk.speech import build_encoder
 
@@ -202,3 +203,30 @@ def test_batches_are_padded_and_repeat(pairs):
 def test_config_checks_itself():
     with pytest.raises(UserError, match="min_common_phones is 0"):
         SwappedPairsConfig(min_common_phones=0.0)
+
+
+@pytest.mark.parametrize("pace", [0.83, 0.97, 1.0, 1.21])
+def test_alignment_keeps_closures_that_interpolation_opens(pace):
+    gap = np.full(200, 0.008)
+    closed = np.arange(6, 195, 7)
+    gap[closed] = 0.0
+    motion = gap.astype(np.float32)[:, None]
+    time_map = TimeMap(np.array([0.0, 8.0 * pace]), np.array([0.0, 8.0]))
+    frames = round(200 * pace)
+    aligned = align_motion(motion, time_map, frames, 25.0, gap)[:, 0]
+    places = np.floor((closed + 0.5) * pace).astype(int)
+    assert aligned[places] == pytest.approx(0.0, abs=1e-6)
+    others = np.setdiff1d(np.arange(frames), places)
+    plain = align_motion(motion, time_map, frames, 25.0)[:, 0]
+    assert np.array_equal(aligned[others], plain[others])
+    assert (plain[places] > 0.0005).any() == (pace != 1.0)
+
+
+def test_swapped_pairs_keep_closures(corpus, store, monkeypatch):
+    given = []
+    monkeypatch.setattr("deeptalk.corpus.pairs.align_motion", lambda *all: given.append(all) or align_motion(*all))
+    data = SwappedPairs(corpus, store, SwappedPairsConfig())
+    next(iter(data.train_dataloader()))
+    assert given
+    for motion, *_, gap in given:
+        assert np.array_equal(gap, arkit_lip_gap(motion))

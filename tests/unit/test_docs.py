@@ -25,7 +25,7 @@ SCHEMAS = {name: stage.config for name, stage in STAGES.items()}
 SCHEMAS |= {"corpus": CorpusConfig, "benchmark": BenchmarkConfig}
 SECTIONS = {"TH-VQVAE": "thvqvae", "DEE": "dee", "Talker": "talker", "EmoTalk": "emotalk", "Data": "corpus"}
 """Sections of docs/deviations.md whose words belong to one stage."""
-WORD = re.compile(r"(?!key=value)[a-z_][a-z_0-9.]*=[^\s=`]+")
+WORD = re.compile(r"(?!key=value)[a-z_][a-z_0-9.]*=[^\s=`\"]+")
 NEEDS_A_RUN = ("runs/", '"corpus"')
 """Code that stands on what the commands of docs/training.md leave behind; tried by hand."""
 
@@ -70,11 +70,11 @@ def anchors(path):
 
 @functools.cache
 def composes(name, words):
-    try:
-        compose(SCHEMAS[name], [find_preset(name, "tiny")], words)
-    except UserError:
-        return False
-    return True
+    for preset in ("tiny", "base"):  # some words, such as hours=2, make sense with one of them only
+        with contextlib.suppress(UserError):
+            compose(SCHEMAS[name], [find_preset(name, preset)], words)
+            return True
+    return False
 
 
 def by_page(find):
