@@ -199,12 +199,12 @@ def corpus_import(
 def corpus_inspect(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
     out: Annotated[Path, typer.Option("--out", help="The page; its numbers are written beside it as JSON.")] = Path(
-        "corpus.html"
+        "inspection.html"
     ),
 ) -> None:
     """Show what a corpus holds and what is odd about it: text here, a page with faces at --out.
 
-    Example: `deeptalk corpus inspect corpus/ --out corpus.html`
+    Example: `deeptalk corpus inspect corpus/ --out inspection.html`
     """
     from deeptalk.corpus.inspect import inspect_corpus
 

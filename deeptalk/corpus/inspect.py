@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from deeptalk.corpus.format import Corpus
+from deeptalk.corpus.format import MANIFEST, Corpus
 from deeptalk.corpus.inspect_counts import balance_of, counts_of, intensities_of, lengths_of
 from deeptalk.corpus.inspect_entropy import entropies_of
 from deeptalk.corpus.inspect_faces import Face, chosen_faces, face_pictures
@@ -106,6 +106,11 @@ def write_inspection(inspection: Inspection, path: Path) -> None:
 def _check_name(path: Path) -> None:
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{path} is not the name of a page; give a name that ends in .html.")
+    numbers = path.with_suffix(".json").name
+    if numbers in (MANIFEST, IMPORT_REPORT):
+        raise UserError(
+            f"The numbers of {path} would be written as {numbers}, the name of a file of corpora; give another name."
+        )
 
 
 def _identity(corpus: Corpus) -> dict[str, Any]:

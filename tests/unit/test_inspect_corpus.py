@@ -293,6 +293,11 @@ def test_page_and_json(page, small, tmp_path):
         assert one["text"].split("(")[0][:40].replace("/", "/") in text
     with pytest.raises(UserError, match=r"page\.pdf is not the name of a page"):
         inspect_corpus(tmp_path / "is asked for later", tmp_path / "page.pdf")
+    manifest = (small.folder / "corpus.json").read_bytes()
+    for name in ("corpus", "import"):
+        with pytest.raises(UserError, match=rf"would be written as {name}\.json, the name of a file of corpora"):
+            inspect_corpus(small, small.folder / f"{name}.html")
+    assert (small.folder / "corpus.json").read_bytes() == manifest
 
 
 def test_names_cannot_break_the_page(tmp_path):
