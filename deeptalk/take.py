@@ -1,5 +1,6 @@
 """A take: one generated performance of one piece of speech."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,8 +39,8 @@ class Take:
         check_motion(self.motion, "The motion of a take")
         if self.motion.dtype != np.float32:
             raise UserError(f"The motion of a take is {self.motion.dtype}; expected float32.")
-        if not self.frame_rate > 0:
-            raise UserError(f"The frame rate of a take is {self.frame_rate}; expected more than 0.")
+        if not 0 < self.frame_rate < math.inf:
+            raise UserError(f"The frame rate of a take is {self.frame_rate}; expected a number above 0.")
         if self.head_rotation_radians is not None:
             check_motion(self.head_rotation_radians, "The head rotation of a take")
             if self.head_rotation_radians.shape != (self.frame_count, 3):
@@ -81,5 +82,5 @@ class Take:
 
     @classmethod
     def load(cls, path: str | Path) -> "Take":
-        """The take that was saved as `.npz`, `.glb` or `.gltf`; raises UserError for any other file."""
+        """The take that was saved as `.npz`, `.json`, `.glb` or `.gltf`; raises UserError for any other file."""
         return cls(**read_take(path))
