@@ -76,10 +76,11 @@ def build_corpus(
 ) -> Corpus:
     """Build a corpus in the folder `out`, or go on with a build that was stopped, and open it.
 
-    A performance depends on (its speech, config.seed, its place) only, so a smaller corpus is part of a larger one, and
-    `corpus.event(index)` and that seed draw it again. Test speech gets `reference_draws` performances given the speech,
-    then as many that share the label and the speaker of the first, which is the target where a metric needs one. The
-    bytes of every file are the same however many workers there are, and whether or not the build was stopped.
+    A performance depends on (its speech, config.seed, its place) only, so a smaller corpus is part of a larger one
+    (where sentences are not joined), and `corpus.event(index)` and that seed draw it again. Test speech gets
+    `reference_draws` performances given the speech, then as many that share the label and the speaker of the first,
+    which is the target where a metric needs one. The bytes of every file are the same however many workers there
+    are, and whether or not the build was stopped.
 
     Args:
         out: folder to write; it appears when all is done. Finished parts wait in `.NAME-build` beside it.

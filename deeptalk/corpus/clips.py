@@ -120,7 +120,8 @@ class PlannedClip:
 def plan_clips(config: CorpusConfig, events: Sequence[SpeechEvent] | None = None) -> list[PlannedClip]:
     """The clips of a corpus in their order; `events` is speech to use instead of what the config names.
 
-    A clip depends on the seed and its own line, so a corpus with fewer clips is part of the one with more.
+    A clip depends on the seed and its own line, so a corpus with fewer clips is part of the one with more, unless
+    sentences are joined: then the last pieces of each voice and tone are shorter.
 
     Raises UserError where speakers or sentences of one split occur in another.
     """

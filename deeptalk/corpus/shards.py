@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
+from deeptalk.corpus.wording import counted
 from deeptalk.errors import UserError
 from deeptalk.files import read_json, write_json
 
@@ -100,11 +101,12 @@ class ShardFolder(Generic[Task]):
             change = _first_change(before, self.identity)
             if change and self.finished() and not self.overwrite:
                 raise UserError(
-                    f"{self.folder} holds {len(self.finished())} finished shards of a build with other settings "
-                    f"({change}). Give those settings again to go on with it, overwrite it, or delete that folder."
+                    f"{self.folder} holds {counted(len(self.finished()), 'finished shard')} of a build with other "
+                    f"settings ({change}). Give those again to go on with it, overwrite it, or delete that folder."
                 )
             if change:
-                log.warning("Deleting %d shards of another build (%s).", len(self.finished()), change)
+                if self.finished():
+                    log.warning("Deleting %d shards of another build (%s).", len(self.finished()), change)
                 self._clear(keep=())
         self._clear(keep={LOCK, IDENTITY, *(self.shard(index).name for index in range(len(self.tasks)))})
         write_json(path, self.identity)
