@@ -70,12 +70,12 @@ class Part:
     """Part name to SHA-256 of `model.safetensors` of each part it was trained on top of."""
     corpus: str = ""
     """Hash of the corpus it was trained on."""
-    corpus_license: str = ""
-    """Licence of that corpus, which may bind the weights too."""
     speakers: list[str] = field(default_factory=list)
     """Names of the speakers it knows, in the order of their numbers."""
     config: dict[str, Any] = field(default_factory=dict)
     """Resolved config of its training run."""
+    corpus_license: str = ""
+    """Licence of the corpus, which may bind the weights too."""
 
     def __post_init__(self) -> None:
         """Raise UserError for a name that no part has."""

@@ -76,7 +76,8 @@ def test_without_spread_and_temperature_there_is_one_take(talker, chain):
 
 def test_files_hold_what_the_library_performs(sample, talker, chain):
     out = sample("out", "--takes", 3, "--seed", 11)
-    takes = talker.perform(chain.recording, takes=3, seed=11)
+    performed = talker.perform(chain.recording, takes=3, seed=11)
+    takes = [take.with_idle(11 + number) for number, take in enumerate(performed)]
     assert len(list(out.iterdir())) == 3 + 3 + 2
     recipes = json.loads((out / "my voice_takes.json").read_text())
     for number, take in enumerate(takes, start=1):
@@ -90,6 +91,11 @@ def test_files_hold_what_the_library_performs(sample, talker, chain):
         assert (read.recipe["seed"], read.recipe["take"], read.recipe["speech"]) == (11, number - 1, "my voice.wav")
     scenes = page_data(out / "my voice.html")["scenes"]
     assert [len(scene["takes"]) for scene in scenes] == [3]
+    still = sample("still", "--takes", 3, "--seed", 11, "--no-idle", "--format", "npz")
+    for number, take in enumerate(performed, start=1):
+        read = Take.load(still / f"my voice_take{number}.npz")
+        np.testing.assert_array_equal(read.motion, take.motion)
+        assert read.head_rotation_radians is None
 
 
 def test_a_recipe_is_enough_to_make_the_take_again(sample, talker, chain):
@@ -99,7 +105,9 @@ def test_a_recipe_is_enough_to_make_the_take_again(sample, talker, chain):
     asked = {key: take.recipe[key] for key in ("seed", "emotion", "intensity", "spread", "speaker")}
     assert asked == {"seed": 2, "emotion": "angry", "intensity": 0.8, "spread": 0.5, "speaker": None}
     again = talker.perform(chain.recording, takes=2, temperature=tuple(take.recipe["temperature"]), **asked)
-    np.testing.assert_array_equal(again[take.recipe["take"]].motion, take.motion)
+    made = again[take.recipe["take"]].with_idle(take.recipe["idle_seed"])
+    np.testing.assert_array_equal(made.motion, take.motion)
+    np.testing.assert_array_equal(made.head_rotation_radians, take.head_rotation_radians)
 
 
 def test_command_repeats_itself_byte_for_byte(sample):

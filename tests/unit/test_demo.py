@@ -8,7 +8,7 @@ from deeptalk.speech import SAMPLE_RATE
 
 
 def row(split, speaker, num_samples):
-    return SpeechRow("clip", speaker, "sentence", "Words.", 0, split, (), num_samples, 0, None)
+    return SpeechRow("clip", speaker, "sentence", "Words.", 0, None, split, (), num_samples, 0, None, None)
 
 
 @pytest.mark.parametrize(
