@@ -81,7 +81,7 @@ def speech(corpus: str | None) -> Iterator[SpeechEvent]:
         return
     from deeptalk.corpus import Corpus
 
-    opened = Corpus(corpus)
+    opened = Corpus.open(corpus)
     yield from (event for event in map(opened.event, range(len(opened.speech))) if event.affect is not None)
 
 
