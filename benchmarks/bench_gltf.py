@@ -32,6 +32,7 @@ def target_bytes(path: Path) -> int:
 
 
 def main() -> None:
+    """Write the files and print their sizes."""
     rng = np.random.default_rng(0)
     frames = round(SECONDS * FRAME_RATE)
     take = Take(

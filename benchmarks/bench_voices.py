@@ -39,6 +39,7 @@ SENTENCES_PER_SETTING = 6
 
 
 def decibels(samples: np.ndarray) -> float:
+    """Mean power in dB relative to full scale."""
     return float(10.0 * np.log10(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
 
 
@@ -60,6 +61,7 @@ def speed(engine: str, clips: int) -> tuple[list[SpeechEvent], float]:
 
 
 def children_seconds() -> float:
+    """Processor seconds of finished child processes."""
     import resource
 
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -67,6 +67,16 @@ SpeechSource = Annotated[
 ]
 
 
+Formats = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="Comma list of npz, csv (Live Link Face), glb (animated head with sound), mp4, webm, ..., "
+        "html (a page that plays all takes).",
+    ),
+]
+
+
 @app.command()
 def sample(
     speech: Annotated[list[Path], typer.Argument(help="One or more sound files; any rate, channels and depth.")],
@@ -88,14 +98,7 @@ def sample(
         float,
         typer.Option(help="How freely motion codes are drawn; 0 takes the likeliest, so spread 0 too is one take."),
     ] = 1.0,
-    formats: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="Comma list of npz, csv (Live Link Face), glb (animated head with sound), mp4, webm, ..., "
-            "html (a page that plays all takes).",
-        ),
-    ] = "npz,csv,html",
+    formats: Formats = "npz,csv,html",
     out: OutFolder = Path("takes"),
     idle: Annotated[
         bool, typer.Option("--idle/--no-idle", help="Add blinks, gaze and slight head motion, drawn apart.")

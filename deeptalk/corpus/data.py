@@ -1,5 +1,6 @@
 """Lightning data modules over one corpus: windows of motion, and clips of speech with motion."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,14 +89,14 @@ class ClipWindowsConfig(LoaderConfig):
             raise UserError(f"frame_multiple is {self.frame_multiple}; expected at least 1.")
 
 
-class SeededDataset(Dataset[Item]):
+class SeededDataset(Dataset[Item], ABC):
     """Items that are pure functions of (index, item_seed)."""
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, draw: Draw) -> Item:
-        raise NotImplementedError
+    @abstractmethod
+    def __getitem__(self, draw: Draw) -> Item: ...
 
 
 class CorpusData(pl.LightningDataModule):

@@ -31,7 +31,8 @@ def channels_of(name: str) -> tuple[str, ...]:
 
 
 @overload
-def load_rig(name: Literal["arkit"] = "arkit") -> LinearRig: ...
+def load_rig(name: Literal["arkit"] = "arkit") -> LinearRig:
+    """The built-in head."""
 
 
 @overload
@@ -41,7 +42,8 @@ def load_rig(
     *,
     shape: Sequence[float] | np.ndarray = (),
     masks: str | Path | None = None,
-) -> Rig: ...
+) -> Rig:
+    """Any rig."""
 
 
 def load_rig(

@@ -132,6 +132,63 @@ def hollowness(nearness, reaches, radii, x, y):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def creep_of(materials, ambient):  # type: ignore[no-untyped-def]
+    """(material, 2, 3): how far light creeps around each material, by colour, and what that divides the light by."""
+    creeps = np.empty((materials.shape[0], 2, 3), F)
+    for row in range(materials.shape[0]):
+        for k in range(3):
+            creeps[row, 0, k] = materials[row, 0] * ambient[2, k]
+            creeps[row, 1, k] = ONE / (ONE + creeps[row, 0, k])
+    return creeps
+
+
+@kernel
+def shares_of(screen, a, b, c, px, py):  # type: ignore[no-untyped-def]
+    """Signed area of a face on the screen, and how much of each corner a point of the picture shows, in depth too."""
+    ax, ay = screen[a, 0], screen[a, 1]
+    bx, by = screen[b, 0] - ax, screen[b, 1] - ay
+    cx, cy = screen[c, 0] - ax, screen[c, 1] - ay
+    dx, dy = px - ax, py - ay
+    area = bx * cy - cx * by
+    scale = ONE / area
+    share_b, share_c = (dx * cy - cx * dy) * scale, (bx * dy - dx * by) * scale
+    # A pixel's middle may lie beside the face that its samples met: the nearest point of it, then.
+    share_a = max(ZERO, ONE - share_b - share_c) * screen[a, 2]
+    share_b, share_c = max(ZERO, share_b) * screen[b, 2], max(ZERO, share_c) * screen[c, 2]
+    scale = ONE / (share_a + share_b + share_c)
+    return area, share_a * scale, share_b * scale, share_c * scale
+
+
+@kernel
+def normal_at(normals, a, b, c, share_a, share_b, share_c):  # type: ignore[no-untyped-def]
+    """Unit normal between three corners."""
+    nx = share_a * normals[a, 0] + share_b * normals[b, 0] + share_c * normals[c, 0]
+    ny = share_a * normals[a, 1] + share_b * normals[b, 1] + share_c * normals[c, 1]
+    nz = share_a * normals[a, 2] + share_b * normals[b, 2] + share_c * normals[c, 2]
+    scale = ONE / math.sqrt(nx * nx + ny * ny + nz * nz + F(1e-12))
+    return nx * scale, ny * scale, nz * scale
+
+
+@kernel
+def mix(out, table, a, b, c, share_a, share_b, share_c):  # type: ignore[no-untyped-def]
+    """Write to `out` (3) the mean of three rows of a table."""
+    for k in range(3):
+        out[k] = share_a * table[a, k] + share_b * table[b, k] + share_c * table[c, k]
+
+
+@kernel
+def towards_camera(look, px, py):  # type: ignore[no-untyped-def]
+    """Unit vector towards the camera from what a point of the picture shows."""
+    rx, ry = (look[1] - px) / look[0], (py - look[2]) / look[0]
+    scale = ONE / math.sqrt(rx * rx + ry * ry + ONE)
+    return (
+        (look[3] * rx + look[6] * ry + look[9]) * scale,
+        (look[4] * rx + look[7] * ry + look[10]) * scale,
+        (look[5] * rx + look[8] * ry + look[11]) * scale,
+    )
+
+
+@kernel
 def shade(  # type: ignore[no-untyped-def]
     screen, normals, colours, places, faces, face_material, face_detail, offsets, margin, nearness, face_of, hollow,
     reaches, radii, look, style, background, picture,
@@ -145,11 +202,7 @@ def shade(  # type: ignore[no-untyped-def]
     samples, height, width = face_of.shape
     materials, lights, ambient, palette, eye, occlusion, tones = style
     steps = F(tones.shape[0] - 1)
-    creeps = np.empty((materials.shape[0], 2, 3), F)
-    for row in range(materials.shape[0]):
-        for k in range(3):
-            creeps[row, 0, k] = materials[row, 0] * ambient[2, k]
-            creeps[row, 1, k] = ONE / (ONE + creeps[row, 0, k])
+    creeps = creep_of(materials, ambient)
     lit, albedo, place = np.empty(3, F), np.empty(3, F), np.empty(3, F)
     sums = np.empty(3, F)
     for y in range(height):
@@ -166,35 +219,13 @@ def shade(  # type: ignore[no-untyped-def]
                 px, py = F(x) + HALF, F(y) + HALF
                 if count > 1:
                     px, py = F(x) + offsets[sample, 0], F(y) + offsets[sample, 1]
-                ax, ay = screen[a, 0], screen[a, 1]
-                bx, by = screen[b, 0] - ax, screen[b, 1] - ay
-                cx, cy = screen[c, 0] - ax, screen[c, 1] - ay
-                dx, dy = px - ax, py - ay
-                area = bx * cy - cx * by
-                scale = ONE / area
-                share_b, share_c = (dx * cy - cx * dy) * scale, (bx * dy - dx * by) * scale
-                # A pixel's middle may lie beside the face that its samples met: the nearest point of it, then.
-                share_a = max(ZERO, ONE - share_b - share_c) * screen[a, 2]
-                share_b, share_c = max(ZERO, share_b) * screen[b, 2], max(ZERO, share_c) * screen[c, 2]
-                scale = ONE / (share_a + share_b + share_c)
-                share_a, share_b, share_c = share_a * scale, share_b * scale, share_c * scale
-                nx = share_a * normals[a, 0] + share_b * normals[b, 0] + share_c * normals[c, 0]
-                ny = share_a * normals[a, 1] + share_b * normals[b, 1] + share_c * normals[c, 1]
-                nz = share_a * normals[a, 2] + share_b * normals[b, 2] + share_c * normals[c, 2]
-                scale = ONE / math.sqrt(nx * nx + ny * ny + nz * nz + F(1e-12))
-                nx, ny, nz = nx * scale, ny * scale, nz * scale
-                for k in range(3):
-                    albedo[k] = share_a * colours[a, k] + share_b * colours[b, k] + share_c * colours[c, k]
+                area, share_a, share_b, share_c = shares_of(screen, a, b, c, px, py)
+                nx, ny, nz = normal_at(normals, a, b, c, share_a, share_b, share_c)
+                mix(albedo, colours, a, b, c, share_a, share_b, share_c)
                 detail = face_detail[face]
                 if detail:
-                    for k in range(3):
-                        place[k] = share_a * places[a, k] + share_b * places[b, k] + share_c * places[c, k]
-                # Towards the camera, from the pixel's place in the picture.
-                rx, ry = (look[1] - px) / look[0], (py - look[2]) / look[0]
-                scale = ONE / math.sqrt(rx * rx + ry * ry + ONE)
-                vx = (look[3] * rx + look[6] * ry + look[9]) * scale
-                vy = (look[4] * rx + look[7] * ry + look[10]) * scale
-                vz = (look[5] * rx + look[8] * ry + look[11]) * scale
+                    mix(place, places, a, b, c, share_a, share_b, share_c)
+                vx, vy, vz = towards_camera(look, px, py)
                 material = int(face_material[face])
                 gleam = ZERO
                 if area > ZERO:  # y runs down, so a face seen from inside turns this way

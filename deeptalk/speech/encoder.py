@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from deeptalk.speech.waveform import Waveform
 VERSION = 2
 
 
-class SpeechEncoder(nn.Module):
+class SpeechEncoder(nn.Module, ABC):
     """Frozen features of speech at the frame rate of the motion.
 
     Every encoder gives `frame_count` frames a clip, aligned to the motion frame centres (`deeptalk.speech.frames`), and
@@ -56,9 +57,9 @@ class SpeechEncoder(nn.Module):
         frame_lengths = frame_counts(sample_lengths, self.frame_rate)
         return self.encode(waveforms, sample_lengths, frame_lengths), frame_lengths
 
+    @abstractmethod
     def encode(self, waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         """Return (batch, frame, feature) for recordings that are zero in their padding."""
-        raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
         """Return what sets this encoder's output apart from that of another, as JSON values."""
