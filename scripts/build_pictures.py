@@ -1,7 +1,7 @@
-"""Draw the pictures of docs/images: the 52 channels, poses at their extremes, an error map, takes of one sentence.
+"""Draw pictures of docs/images: the 52 channels, poses at their extremes, an error map, takes of one sentence.
 
-python scripts/build_pictures.py                                  # all that the built-in head and performer give
-python scripts/build_pictures.py --takes sad.npz happy.npz ...    # instead of the performer's: takes of one speech
+python scripts/build_pictures.py                    # all that the built-in head and performer give
+python scripts/build_pictures.py --demo out/demo    # the README's: takes that a finished demo made
 """
 
 import argparse
@@ -61,8 +61,10 @@ def takes_sheet(takes: Sequence[Take], labels: Sequence[str], moments: int = 6, 
     if takes[0].rig == "arkit":  # a closed eye tells little
         blinks = [CHANNELS.index("eyeBlinkLeft"), CHANNELS.index("eyeBlinkRight")]
         spread *= (np.stack([take.motion for take in takes])[:, :, blinks] < 0.3).all(axis=(0, 2))
-    edges = np.linspace(0, len(spread), moments + 1).astype(int)
-    frames = [low + int(spread[low:high].argmax()) for low, high in itertools.pairwise(edges)]
+    edges = np.linspace(0, len(spread), 2 * moments + 1).astype(int)
+    frames = [  # in every other piece, so that no two are neighbours
+        low + int(spread[low:high].argmax()) for low, high in list(itertools.pairwise(edges))[1::2]
+    ]
     images, captions = [], []
     for take, label in zip(takes, labels, strict=True):
         turn = take.head_rotation_radians
@@ -97,23 +99,36 @@ def error_map() -> np.ndarray:
     return with_colour_bar(sheet, 6.0, "from rest, mm")
 
 
-def main() -> None:
-    """Draw all of them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--takes", nargs="+", type=Path, help="Takes of one piece of speech, saved as .npz.")
-    options = parser.parse_args()
-    if options.takes:
-        takes, labels = [Take.load(path) for path in options.takes], [path.stem for path in options.takes]
-    else:
-        labels = ["neutral", "happy", "angry", "fearful"]
-        takes = performed_takes(labels)
-    extremes = render_frames(load_rig(), np.stack([pose(values) for values in EXTREMES.values()]), 256)
-    for name, sheet in (
-        ("arkit_channels", channels_sheet()),
-        ("extremes", contact_sheet(list(extremes), list(EXTREMES), 8)),
-        ("error_map", error_map()),
-        ("one_sentence", takes_sheet(takes, labels)),
+def demo_sheets(folder: Path) -> dict[str, np.ndarray]:
+    """Takes of a finished demo, with blinks, gaze and head motion: drawn from the sound, and asked for by name."""
+    sheets = {}
+    for name, labels in (
+        ("four_takes", {f"take {number}": f"bundled_take{number}" for number in (1, 2, 3, 4)}),
+        ("asked_for", {label: f"{label}_take1" for label in ("happy", "sad", "angry", "surprised")}),
     ):
+        takes = [Take.load(folder / "takes" / f"{stem}.npz") for stem in labels.values()]
+        sheets[name] = takes_sheet([take.with_idle(3 + row) for row, take in enumerate(takes)], list(labels))
+    return sheets
+
+
+def performer_sheets() -> dict[str, np.ndarray]:
+    """What needs no trained model."""
+    extremes = render_frames(load_rig(), np.stack([pose(values) for values in EXTREMES.values()]), 256)
+    emotions = ["neutral", "happy", "angry", "fearful"]
+    return {
+        "arkit_channels": channels_sheet(),
+        "extremes": contact_sheet(list(extremes), list(EXTREMES), 8),
+        "error_map": error_map(),
+        "one_sentence": takes_sheet(performed_takes(emotions), emotions),
+    }
+
+
+def main() -> None:
+    """Draw one of the two sets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--demo", type=Path, help="folder of a finished `deeptalk demo`")
+    folder = parser.parse_args().demo
+    for name, sheet in (demo_sheets(folder) if folder else performer_sheets()).items():
         print(write_png(IMAGES / f"{name}.png", sheet))
 
 
