@@ -21,6 +21,7 @@ from deeptalk.corpus.format import INT16_SCALE, MANIFEST, VERSION, Corpus
 from deeptalk.corpus.performer import AffectCode, Given, Performance, Performer, SpeechEvent
 from deeptalk.corpus.rows import SpeechRow
 from deeptalk.corpus.shards import ShardFolder
+from deeptalk.corpus.synthesis import flite
 from deeptalk.corpus.synthesis.engines import ENGINES
 from deeptalk.corpus.writer import CorpusWriter, check_place, quantise
 from deeptalk.errors import UserError
@@ -42,7 +43,7 @@ _PACKAGES = (
     "scipy",
     "soxr",
 )
-"""Whose versions decide bytes: a build that was stopped does not go on with others."""
+"""Whose versions decide bytes, with that of flite where it speaks: a stopped build does not go on with others."""
 
 
 @runtime_checkable
@@ -162,10 +163,15 @@ class CorpusBuild:
             "config": asdict(self.config),
             "performer": self.performer.version,
             "packages": {name: _version_of(name) for name in _PACKAGES},
+            "programs": {"flite": flite.version()} if "flite" in self._engines() else {},
             "clips": len(self.clips),
             "shard_clips": SHARD_CLIPS,
             "plan": plan.hexdigest(),
         }
+
+    def _engines(self) -> dict[str, PlannedClip]:
+        """Engines that speak, each with its first clip."""
+        return {clip.source[0].engine: clip for clip in reversed(self.clips) if isinstance(clip.source, tuple)}
 
     def _check_disk(self) -> None:
         place = next(folder for folder in self.out.absolute().parents if folder.exists())
@@ -178,8 +184,7 @@ class CorpusBuild:
 
     def _try_engines(self) -> None:
         """Let every engine speak once, so that a missing one is known before hours of work and not after."""
-        firsts = {clip.source[0].engine: clip for clip in reversed(self.clips) if isinstance(clip.source, tuple)}
-        for clip in firsts.values():
+        for clip in self._engines().values():
             with _naming(clip):
                 clip.speech()
 

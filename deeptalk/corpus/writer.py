@@ -69,6 +69,8 @@ class _GrowingArray:
 class CorpusWriter:
     """Context manager that writes a corpus; `corpus` holds the opened result once the block has succeeded.
 
+    Inside the block `folder` is the temporary one that will be the corpus: what else is put there appears with it.
+
     Args:
         out: the folder to write. An existing corpus is replaced only with `overwrite`; anything else there is never.
         rig: name of the rig whose channels the motion has.
@@ -106,9 +108,9 @@ class CorpusWriter:
 
     def __enter__(self) -> "CorpusWriter":
         self._stack = contextlib.ExitStack()
-        self._folder = self._stack.enter_context(atomic_folder(self.out, MANIFEST))
-        self._audio = _GrowingArray(self._folder / AUDIO, "<i2", ())
-        self._motion = _GrowingArray(self._folder / MOTION, "<f4", (len(self.channels),))
+        self.folder = self._stack.enter_context(atomic_folder(self.out, MANIFEST))
+        self._audio = _GrowingArray(self.folder / AUDIO, "<i2", ())
+        self._motion = _GrowingArray(self.folder / MOTION, "<f4", (len(self.channels),))
         self._stack.callback(self._audio.close)
         self._stack.callback(self._motion.close)
         return self
@@ -260,11 +262,11 @@ class CorpusWriter:
             raise UserError(f"Nothing was added to the corpus {self.out}; add speech or performances first.")
         self._audio.close()
         self._motion.close()
-        write_rows(self._folder / SPEECH, self.speech, SpeechRow)
-        write_rows(self._folder / PERFORMANCES, self.performances, PerformanceRow)
+        write_rows(self.folder / SPEECH, self.speech, SpeechRow)
+        write_rows(self.folder / PERFORMANCES, self.performances, PerformanceRow)
         names = (SPEECH, PERFORMANCES, AUDIO, MOTION)
         files = {
-            name: {"bytes": (self._folder / name).stat().st_size, "sha256": file_sha256(self._folder / name)}
+            name: {"bytes": (self.folder / name).stat().st_size, "sha256": file_sha256(self.folder / name)}
             for name in names
         }
         content = {SPEECH: rows_sha256(self.speech), PERFORMANCES: rows_sha256(self.performances)}
@@ -280,7 +282,7 @@ class CorpusWriter:
             "content_sha256": content | {name: files[name]["sha256"] for name in (AUDIO, MOTION)},
             "files": files,
         }
-        write_json(self._folder / MANIFEST, manifest | {"hash": manifest_hash(manifest)})
+        write_json(self.folder / MANIFEST, manifest | {"hash": manifest_hash(manifest)})
 
     def _splits(self) -> dict[str, Any]:
         """What each split holds, in the order the splits first came up."""

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -163,6 +164,27 @@ def test_synthesis_speaks_a_plan(tmp_path):
         assert np.abs(spoken.waveform(index)).max() > 0.01
     assert "hibari" in spoken.manifest["provenance"]
     assert "That of the sentences" in spoken.manifest["license"]
+
+
+def test_a_stopped_build_does_not_go_on_with_another_flite(tmp_path, monkeypatch):
+    pytest.importorskip("hibari", reason="needs the extra `voice`")
+    if not shutil.which("flite"):
+        pytest.skip("the program flite is not installed")
+
+    def stopped(*_):
+        raise RuntimeError("stopped")
+
+    config = spoken_config(tmp_path, clips=4, unseen_share=1.0)
+    monkeypatch.setattr(CorpusBuild, "_join", stopped)
+    with pytest.raises(RuntimeError, match="stopped"):
+        build_corpus(tmp_path / "c", config)
+    monkeypatch.undo()
+    monkeypatch.setattr("deeptalk.corpus.synthesis.flite.version", lambda: "flite-0")
+    with pytest.raises(UserError, match=r"programs.flite was 'flite-\d.* and is 'flite-0'"):
+        build_corpus(tmp_path / "c", config)
+    monkeypatch.undo()
+    spoken = build_corpus(tmp_path / "c", config)
+    assert [spoken.speech[index].origin["engine"] for index in spoken.speech_in("test")] == ["flite"]
 
 
 def test_sentences_joined_to_longer_clips(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -196,6 +197,20 @@ def test_calibrated_twins_count_once(tmp_path):
     report, corpus = result(tmp_path)
     assert [row.speech_id for row in corpus.speech] == ["livelink-takes/shot_iPhone_cal"]
     assert report.reasons("skipped") == {"calibration pose": 1, "uncalibrated twin": 1}
+
+
+def test_corpus_and_report_appear_at_once(tmp_path, monkeypatch):
+    take(tmp_path / "takes", "one")
+    out, replace = tmp_path / "corpus", os.replace
+
+    def put_in_place(new, place):
+        if Path(place) == out:
+            assert json.loads((Path(new) / "import.json").read_text())["imported"] == 1
+        replace(new, place)
+
+    monkeypatch.setattr("os.replace", put_in_place)
+    result(tmp_path)
+    assert (out / "import.json").is_file()
 
 
 def test_takes_of_one_name_are_told_apart_by_their_folders(tmp_path):

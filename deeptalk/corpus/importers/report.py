@@ -10,7 +10,7 @@ from deeptalk.corpus.wording import counted
 from deeptalk.files import write_json
 
 REPORT = "import.json"
-"""Name of the report beside the corpus."""
+"""Name of the report in the corpus."""
 LISTED = 12
 """Clips named in the printed report; the file has all."""
 
@@ -101,10 +101,9 @@ class ImportReport:
             "clips": [asdict(result) for result in self.results],
         }
 
-    def save(self) -> Path:
-        """Write the report beside the corpus."""
-        write_json(self.out / REPORT, self.as_dict())
-        return self.out / REPORT
+    def save(self, folder: Path) -> None:
+        """Write the report into a folder: that in which the corpus is written, so that both appear at once."""
+        write_json(folder / REPORT, self.as_dict())
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -40,7 +40,7 @@ def run_import(
         scan.finish()
         if not report.count("imported"):
             raise UserError(_nothing(report, scan))
-    report.save()
+        report.save(writer.folder)
     return report
 
 

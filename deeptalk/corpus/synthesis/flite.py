@@ -31,9 +31,7 @@ def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
 
     Raises UserError where the program or the extra `voice` (for the stress of words) is missing, or flite fails.
     """
-    program = shutil.which("flite")
-    if program is None:
-        raise UserError(_MISSING)
+    program = _program()
     warp = formant_warp(affect, voice)
     stretch = warp / (affect.rate_factor * voice.rate_factor)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,6 +51,23 @@ def say(text: str, affect: AffectCode, voice: Voice, seed: int) -> Sound:
     phones = phones_from_ends(ran.stdout.split(), len(samples) / SAMPLE_RATE, warp)
     phones = with_stress(phones, pronounced(hibari.phonemes_of(text)))
     return Sound(samples, phones)
+
+
+def version() -> str:
+    """What the program says of its version: `flite-2.2-current Sep 2018 (...)`; UserError where it is missing."""
+    try:
+        ran = subprocess.run([_program(), "--version"], capture_output=True, text=True, timeout=LONGEST_SECONDS)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise UserError(f"The program flite does not say its version ({error}); install it again.") from error
+    said = [line.strip() for line in ran.stdout.splitlines() if "version" in line]
+    return said[0].removeprefix("version:").strip() if said else ran.stdout.strip()
+
+
+def _program() -> str:
+    program = shutil.which("flite")
+    if program is None:
+        raise UserError(_MISSING)
+    return program
 
 
 def phones_from_ends(ends: list[str], sound_seconds: float, speed: float = 1.0) -> list[Phone]:
