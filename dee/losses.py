@@ -7,7 +7,7 @@ are motions, columns are speech clips; neither side is special except in `covera
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -59,10 +59,11 @@ def pseudo_targets(
 ) -> Float[Tensor, "row column"]:
     """Targets in which a column also counts as a match if it fits the row at least as well as the row's true match.
 
-    Where a row has several true matches, the first is the one to compare with.
+    It then matches as much as the true one: wholly, or by the share that is in a mixed sample (`dee.mixing`). Where a
+    row has several true matches, the first of the highest target is the one to compare with.
     """
-    true_logit = logits.gather(1, targets.argmax(dim=1, keepdim=True))
-    return torch.where(logits >= true_logit, torch.ones_like(targets), targets)
+    best = targets.argmax(dim=1, keepdim=True)
+    return torch.where(logits >= logits.gather(1, best), targets.gather(1, best), targets)
 
 
 def pseudo_match_loss(logits: Float[Tensor, "row column"], targets: Float[Tensor, "row column"]) -> Float[Tensor, ""]:
@@ -79,14 +80,20 @@ def vib_loss(embedding: GaussianEmbedding) -> Float[Tensor, ""]:
     return -0.5 * (1 + s - embedding.mean.square() - s.exp()).mean()
 
 
-def coverage_loss(speech: GaussianEmbedding, motion: GaussianEmbedding) -> Float[Tensor, ""]:
+def coverage_loss(
+    speech: GaussianEmbedding, motion: GaussianEmbedding, counted: Bool[Tensor, "batch"] | None = None
+) -> Float[Tensor, ""]:
     """Expected negative log-likelihood (nats a channel) of a draw of each motion under its own speech's Gaussian.
 
     Not in the paper. In the matching loss a variance only adds distance, so nothing there holds the speech Gaussian
     as wide as the performances of that speech really scatter. Here its log-variance is fitted to that scatter (the
     motions' own variance included, as a talker may be trained on their draws); means and the motion side get no
     gradient, for one that could shrink the scatter itself makes the embedding collapse.
+    Clips outside `counted`, such as mixed ones, which nobody performed, take no part; without any it is 0.
     """
     scatter = (motion.mean - speech.mean).square().detach() + motion.log_variance.detach().exp()
     s = speech.log_variance
-    return 0.5 * (scatter * (-s).exp() + s + math.log(2 * math.pi)).mean()
+    likelihood = 0.5 * (scatter * (-s).exp() + s + math.log(2 * math.pi))
+    if counted is None:
+        return likelihood.mean()
+    return (likelihood.mean(dim=-1) * counted).sum() / counted.sum().clamp(min=1)

@@ -20,6 +20,7 @@ from dee.losses import (
     same_label_targets,
     vib_loss,
 )
+from dee.mixing import Mix, draw_mix
 from dee.model import DEE, DEEConfig
 from dee.retrieval import retrieval_metrics
 
@@ -41,6 +42,9 @@ class DEETrainingConfig:
     """Weight of the information bottleneck, for each side."""
     pseudo_positive_weight: float = 0.0
     """Weight of the loss with pairs that fit as well as the true one counted as matches (PCME++ uses 0.1)."""
+    mixed_share: float = 0.0
+    """Share of a training batch's motions that are mixed with another's, matching both by how much is in them (PCME++
+    mixes 0.25). Mixed motions take no part in the likelihood below."""
     coverage_weight: float = 0.1
     """Weight of the likelihood of motion draws under their speech's Gaussian, not in the paper (0 leaves it out)."""
     label_weight: float = 0.0
@@ -54,6 +58,8 @@ class DEETrainingConfig:
                 f"final_learning_rate {self.final_learning_rate} must be above 0 and at most "
                 f"learning_rate {self.learning_rate}."
             )
+        if not 0 <= self.mixed_share <= 1:
+            raise ValueError(f"mixed_share is {self.mixed_share}; it must lie in 0..1.")
 
 
 class DEETraining(pl.LightningModule):
@@ -83,17 +89,24 @@ class DEETraining(pl.LightningModule):
         return same_label_targets(batch[kind])
 
     def losses(
-        self, speech: GaussianEmbedding, motion: GaussianEmbedding, batch: Mapping[str, Tensor]
+        self,
+        speech: GaussianEmbedding,
+        motion: GaussianEmbedding,
+        batch: Mapping[str, Tensor],
+        mix: Mix | None = None,
     ) -> dict[str, Tensor]:
-        """Every term, unweighted, and their weighted sum `loss`; in float32 whatever the precision of the run."""
+        """Every term, unweighted, and their weighted sum `loss`; in float32 whatever the precision of the run.
+
+        `mix` says how the motions that were embedded were mixed; the batch's labels are those of the unmixed ones.
+        """
         weights = self.training_config
         with torch.autocast(speech.mean.device.type, enabled=False):
             logits = self.model.match(motion, speech)
-            targets = self._targets(batch)
+            targets = self._targets(batch) if mix is None else mix.targets(self._targets(batch))
             terms = {
                 "match": match_loss(logits, targets),
                 "vib": vib_loss(motion) + vib_loss(speech),
-                "coverage": coverage_loss(speech, motion),
+                "coverage": coverage_loss(speech, motion, None if mix is None else mix.share == 0),
             }
             loss = terms["match"] + weights.vib_weight * terms["vib"]
             if weights.coverage_weight:
@@ -102,20 +115,30 @@ class DEETraining(pl.LightningModule):
                 terms["pseudo_match"] = pseudo_match_loss(logits, targets)
                 loss = loss + weights.pseudo_positive_weight * terms["pseudo_match"]
             if weights.label_weight:
-                terms["label"] = self._label_loss(motion, batch["emotion"]) + self._label_loss(speech, batch["emotion"])
+                terms["label"] = self._label_loss(motion, batch["emotion"], mix)
+                terms["label"] = terms["label"] + self._label_loss(speech, batch["emotion"])
                 loss = loss + weights.label_weight * terms["label"]
         return {"loss": loss, **terms}
 
-    def _label_loss(self, embedding: GaussianEmbedding, emotion: Tensor) -> Tensor:
+    def _label_loss(self, embedding: GaussianEmbedding, emotion: Tensor, mix: Mix | None = None) -> Tensor:
         # unit means against a linear layer's small weights could never become confident
         logits = self.label_logits(LABEL_SCALE * embedding.mean)
-        known = (emotion >= 0).sum().clamp(min=1)
-        return functional.cross_entropy(logits, emotion, ignore_index=-1, reduction="sum") / known
+        if mix is None:
+            known = (emotion >= 0).sum().clamp(min=1)
+            return functional.cross_entropy(logits, emotion, ignore_index=-1, reduction="sum") / known
+        known = (emotion >= 0).to(logits)
+        labels = functional.one_hot(emotion.clamp(min=0), logits.shape[-1]).to(logits) * known[:, None]
+        return functional.cross_entropy(logits, mix.targets(labels), reduction="sum") / known.sum().clamp(min=1)
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Loss of one batch."""
-        embeddings = self.model(batch)
-        terms = self.losses(embeddings["speech"], embeddings["motion"], batch)
+        mix, motion = None, batch["motion"]
+        if self.training_config.mixed_share:
+            generator = torch.default_generator  # on the CPU, as every draw of a step
+            mix = draw_mix(batch["lengths"], motion.shape[1], self.training_config.mixed_share, generator)
+            motion = mix.sequences(motion)
+        embeddings = self.model({**batch, "motion": motion})
+        terms = self.losses(embeddings["speech"], embeddings["motion"], batch, mix)
         size = len(batch["lengths"])
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=size)
         self.log_dict(
