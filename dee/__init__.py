@@ -8,17 +8,37 @@ from typing import TYPE_CHECKING, Any
 from dee.encoders import EncoderConfig
 from dee.gaussian import GaussianEmbedding
 from dee.model import DEE, DEEConfig
+from dee.recogniser import ExpressionRecogniser, RecogniserConfig
 
 if TYPE_CHECKING:
+    from dee.recogniser_training import RecogniserTraining, RecogniserTrainingConfig
     from dee.training import DEETraining, DEETrainingConfig
 
-__all__ = ["DEE", "DEEConfig", "DEETraining", "DEETrainingConfig", "EncoderConfig", "GaussianEmbedding"]
+# Lightning takes seconds to import, and using a trained model does not need it
+_HOMES = {
+    "DEETraining": "training",
+    "DEETrainingConfig": "training",
+    "RecogniserTraining": "recogniser_training",
+    "RecogniserTrainingConfig": "recogniser_training",
+}
+
+__all__ = [
+    "DEE",
+    "DEEConfig",
+    "DEETraining",
+    "DEETrainingConfig",
+    "EncoderConfig",
+    "ExpressionRecogniser",
+    "GaussianEmbedding",
+    "RecogniserConfig",
+    "RecogniserTraining",
+    "RecogniserTrainingConfig",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # Lightning takes seconds to import, and using a trained model does not need it
-    if name in ("DEETraining", "DEETrainingConfig"):
-        from dee import training
+    if name in _HOMES:
+        import importlib
 
-        return getattr(training, name)
+        return getattr(importlib.import_module(f"dee.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'dee' has no attribute {name!r}")

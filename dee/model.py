@@ -84,7 +84,7 @@ class DEE(nn.Module):
                     "differ; change one."
                 )
             channels = config.recogniser.feature_size
-            self.recogniser = ExpressionRecogniser(config.recogniser).requires_grad_(False)
+            self.recogniser = ExpressionRecogniser(config.recogniser).requires_grad_(False).eval()
         self.motion_encoder = ClipEncoder(config.motion_encoder, channels, size, bias)
         self.match = MatchLogits()
         self.prototypes = nn.ModuleDict({side: Prototypes(config.emotions, size) for side in ("speech", "motion")})

@@ -29,8 +29,8 @@ PART_NAMES = ("thvqvae", "dee", "talker")
 """The parts that a bundle needs to perform."""
 OPTIONAL = ("speech",)
 """Parts that it may have besides: a speech encoder that was trained with DEE."""
-STAND_ALONE = ("emotalk",)
-"""Trained parts that belong to no bundle."""
+STAND_ALONE = ("recogniser", "emotalk")
+"""Trained parts that belong to no bundle; DEE holds a copy of its recogniser."""
 _PART_FILES = ("config.json", "model.safetensors", "part.json")
 
 
@@ -59,7 +59,7 @@ class Part:
     """What a trained part fits."""
 
     name: str
-    """thvqvae, dee, talker, speech or emotalk."""
+    """thvqvae, recogniser, dee, talker, speech or emotalk."""
     rig: str
     """Rig whose channels its motions have."""
     frame_rate: float

@@ -53,6 +53,7 @@ class Stage(StrEnum):
     """The stages that `deeptalk train` knows, in the order they depend on each other."""
 
     thvqvae = "thvqvae"
+    recogniser = "recogniser"
     dee = "dee"
     talker = "talker"
     emotalk = "emotalk"
@@ -138,13 +139,19 @@ def sample(
 
 @app.command()
 def train(
-    stage: Annotated[Stage, typer.Argument(help="thvqvae and dee first, then talker; emotalk stands beside them.")],
+    stage: Annotated[
+        Stage,
+        typer.Argument(help="thvqvae and dee first, then talker; a recogniser may come before dee."),
+    ],
     corpus: Annotated[list[Path], typer.Option(help="Corpus folder; given several times, all are trained on at once.")],
     out: OutFolder,
     words: Words = None,
     config: Preset = "tiny",
     thvqvae: Annotated[Path | None, typer.Option(help="Run folder of the motion prior (talker only).")] = None,
     dee: Annotated[Path | None, typer.Option(help="Run folder of the emotion embedding (talker only).")] = None,
+    recogniser: Annotated[
+        Path | None, typer.Option(help="Run folder of the expression recogniser that DEE is to read (dee only).")
+    ] = None,
     whisper: SpeechSource = None,
 ) -> None:
     """Train one stage; run the same command again to resume a killed run.
@@ -153,7 +160,8 @@ def train(
     """
     from deeptalk.stages import train_stage
 
-    parents = {name: folder for name, folder in (("thvqvae", thvqvae), ("dee", dee)) if folder is not None}
+    given = {"thvqvae": thvqvae, "dee": dee, "recogniser": recogniser}
+    parents = {name: folder for name, folder in given.items() if folder is not None}
     folder = train_stage(stage.value, corpus, out, config, words or [], parents, speech_source=whisper)
     console.print(f"{stage.value}: {folder}", soft_wrap=True, highlight=False)
 

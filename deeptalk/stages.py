@@ -11,7 +11,17 @@ from typing import Any
 
 import torch
 
-from dee import DEE, DEEConfig, DEETraining, DEETrainingConfig
+from dee import (
+    DEE,
+    DEEConfig,
+    DEETraining,
+    DEETrainingConfig,
+    ExpressionRecogniser,
+    RecogniserConfig,
+    RecogniserTraining,
+    RecogniserTrainingConfig,
+)
+from dee.recogniser_training import accuracies
 from deeptalk.baselines import EmoTalkConfig, EmoTalkTraining, EmoTalkTrainingConfig
 from deeptalk.bundle import Part, SpeechFeatures, check_fit, read_part, weights_sha256, write_bundle, write_part
 from deeptalk.config import compose, config_dict, find_preset
@@ -20,6 +30,8 @@ from deeptalk.corpus import (
     ClipWindowsConfig,
     Corpus,
     FeatureStore,
+    MotionFrames,
+    MotionFramesConfig,
     MotionWindows,
     MotionWindowsConfig,
     SwappedPairs,
@@ -31,6 +43,7 @@ from deeptalk.corpus import (
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.face import channels_of, compact_vertices, load_rig
+from deeptalk.files import write_json
 from deeptalk.speech import SpeechEncoder, build_encoder
 from deeptalk.talker import IndexPredictorConfig, TalkerTraining, TalkerTrainingConfig
 from deeptalk.training import TrainerConfig, fit, open_run
@@ -61,13 +74,27 @@ class THVQVAEStage:
 
 
 @dataclass(frozen=True)
+class RecogniserStage:
+    """The expression recogniser's run."""
+
+    model: RecogniserConfig = field(default_factory=RecogniserConfig)
+    """Network; the number of channels is the corpus's."""
+    training: RecogniserTrainingConfig = field(default_factory=RecogniserTrainingConfig)
+    """Optimiser and augmentation."""
+    data: MotionFramesConfig = field(default_factory=MotionFramesConfig)
+    """Frames of motion."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """Length and device."""
+
+
+@dataclass(frozen=True)
 class DEEStage:
     """The emotion embedding's run."""
 
     speech: str = SPEECH
     """Speech encoders, joined by '+'."""
     model: DEEConfig = field(default_factory=DEEConfig)
-    """Network; the numbers of features and channels are the encoder's and the corpus's."""
+    """Network; the numbers of features and channels are the encoder's and the corpus's, the recogniser its parent."""
     training: DEETrainingConfig = field(default_factory=DEETrainingConfig)
     """Optimiser and losses."""
     data: ClipWindowsConfig = field(default_factory=ClipWindowsConfig)
@@ -169,6 +196,35 @@ def _train_thvqvae(run: Run, config: THVQVAEStage) -> Path:
     return write_part(run.folder / "model", module.model, run.part("thvqvae", config))
 
 
+def _train_recogniser(run: Run, config: RecogniserStage) -> Path:
+    model = dataclasses.replace(config.model, motion_channels=len(channels_of(run.corpus.rig)), emotions=len(EMOTIONS))
+    config = dataclasses.replace(config, model=model)
+    data = MotionFrames(run.corpus, config.data)
+    if sum(count > 0 for count in data.counts) < 2:
+        raise UserError(f"{run.corpus.name} has performances of one emotion only; a recogniser needs at least two.")
+    run.open(config)
+    torch.manual_seed(config.trainer.seed)
+    module = RecogniserTraining(config.model, config.training, data.counts, EMOTIONS)
+    module.model.set_statistics(*motion_statistics(run.corpus))
+    fit(module, data, config.trainer, run.folder, "val/loss", run.progress)
+    confusion = module.cpu().confusion(data.val_dataloader())
+    report = {name: round(float(value), 4) for name, value in accuracies(confusion, EMOTIONS).items()}
+    counts = {name: row.int().tolist() for name, row in zip(EMOTIONS, confusion)}
+    write_json(run.folder / "confusion.json", {**report, "recognised_as": list(EMOTIONS), "acted": counts})
+    return write_part(run.folder / "model", module.model, run.part("recogniser", config))
+
+
+def _recogniser_of(run: Run, config: DEEConfig) -> ExpressionRecogniser | None:
+    """The recogniser that DEE's motion side is to read, if it has a parent."""
+    if "recogniser" not in run.parents:
+        if config.recogniser is not None:
+            raise UserError("model.recogniser is set, but no trained one was given; give --recogniser, its run folder.")
+        return None
+    part = read_part(run.parents["recogniser"], "recogniser")
+    check_fit({"recogniser": part, "dee": run.part("dee", config)}, {})
+    return ExpressionRecogniser.from_pretrained(run.parents["recogniser"])
+
+
 def _check_labels(corpus: Corpus) -> None:
     """Raise UserError, before hours of training, where prototypes could not be fitted afterwards."""
     strongest: dict[int, float] = {}
@@ -185,18 +241,25 @@ def _check_labels(corpus: Corpus) -> None:
 def _train_dee(run: Run, config: DEEStage) -> Path:
     _check_labels(run.corpus)
     store = run.store()
-    channels = len(channels_of(run.corpus.rig))
-    model = dataclasses.replace(config.model, speech_features=store.feature_size, motion_channels=channels)
+    recogniser = _recogniser_of(run, config.model)
+    model = dataclasses.replace(
+        config.model,
+        speech_features=store.feature_size,
+        motion_channels=len(channels_of(run.corpus.rig)),
+        recogniser=None if recogniser is None else recogniser.config,
+    )
     config = dataclasses.replace(config, model=model)
     run.open(config)
     torch.manual_seed(config.trainer.seed)
     module = DEETraining(config.model, config.training)
+    if recogniser is not None and module.model.recogniser is not None:
+        module.model.recogniser.load_state_dict(recogniser.state_dict())
     module.model.set_statistics(*feature_statistics(store, run.corpus), *motion_statistics(run.corpus))
     data = ClipWindows(run.corpus, store, config.data)
     fit(module, data, config.trainer, run.folder, "val/loss", run.progress)
     whole = ClipWindows(run.corpus, store, dataclasses.replace(config.data, whole_clips=True))
     module.model.fit_prototypes(whole.train_dataloader())
-    return write_part(run.folder / "model", module.model, run.part("dee", config))
+    return write_part(run.folder / "model", module.model, run.part("dee", config, run.parents))
 
 
 def _train_talker(run: Run, config: TalkerStage) -> Path:
@@ -257,16 +320,18 @@ def _train_emotalk(run: Run, config: EmoTalkStage) -> Path:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's config class and the function that runs it."""
+    """A stage's config class, the function that runs it, and the parts it may stand on."""
 
     config: type
     train: Callable[[Run, Any], Path]
+    parents: tuple[str, ...] = ()
 
 
 STAGES: dict[str, Stage] = {
     "thvqvae": Stage(THVQVAEStage, _train_thvqvae),
-    "dee": Stage(DEEStage, _train_dee),
-    "talker": Stage(TalkerStage, _train_talker),
+    "recogniser": Stage(RecogniserStage, _train_recogniser),
+    "dee": Stage(DEEStage, _train_dee, ("recogniser",)),
+    "talker": Stage(TalkerStage, _train_talker, ("thvqvae", "dee")),
     "emotalk": Stage(EmoTalkStage, _train_emotalk),
 }
 
@@ -292,18 +357,22 @@ def train_stage(
     Returns what it made: a part's folder, or the talker's bundle.
 
     Args:
-        name: thvqvae, dee, talker or emotalk.
+        name: thvqvae, recogniser, dee, talker or emotalk.
         corpora: folders of corpora.
         out: the run's folder.
         preset: preset by word, or a YAML file.
         words: changes to the config, as key=value.
-        parents: part name to run or part folder; the talker needs thvqvae and dee.
+        parents: part name to run or part folder; the talker needs thvqvae and dee, dee may have a recogniser.
         speech_source: Whisper weights, see `build_encoder`.
 
-    Raises UserError for a bad config, a parent of another rig, frame rate, codebook or speech encoder, or a run folder
-    that holds another run.
+    Raises UserError for a bad config, a parent of another kind, rig, frame rate, codebook or speech encoder, or a run
+    folder that holds another run.
     """
     stage = STAGES[name]
+    strange = ", ".join(f"--{parent}" for parent in parents or {} if parent not in stage.parents)
+    if strange:
+        known = " and ".join(f"--{parent}" for parent in stage.parents) or "no other run"
+        raise UserError(f"The stage {name} does not stand on what {strange} gives; it takes {known}.")
     config: Any = compose(stage.config, [find_preset(name, preset)], words)
     encoder = build_encoder(config.speech, source=speech_source) if hasattr(config, "speech") else None
     folders = {parent: part_folder(folder) for parent, folder in (parents or {}).items()}

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from deeptalk.corpus.data import ClipWindows, ClipWindowsConfig, MotionWindows, MotionWindowsConfig
     from deeptalk.corpus.features import FeatureStore
     from deeptalk.corpus.format import Corpus
+    from deeptalk.corpus.frames import MotionFrames, MotionFramesConfig
     from deeptalk.corpus.mix import CorpusMix, open_corpora
     from deeptalk.corpus.pairs import PairReport, SwappedPairs, SwappedPairsConfig
     from deeptalk.corpus.resample import resample_motion
@@ -27,6 +28,8 @@ _HOMES = {
     "CorpusWriter": "writer",
     "FeatureStore": "features",
     "InOrderSampler": "sampler",
+    "MotionFrames": "frames",
+    "MotionFramesConfig": "frames",
     "MotionWindows": "data",
     "MotionWindowsConfig": "data",
     "PairReport": "pairs",
@@ -52,6 +55,8 @@ __all__ = [
     "CorpusWriter",
     "FeatureStore",
     "InOrderSampler",
+    "MotionFrames",
+    "MotionFramesConfig",
     "MotionWindows",
     "MotionWindowsConfig",
     "PairReport",
