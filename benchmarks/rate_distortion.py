@@ -1,219 +1,267 @@
 """What a motion prior loses at which rate: the hierarchy against one level of the same bits, and a VAE.
 
     python benchmarks/rate_distortion.py --corpus corpus/ --also captured/livelink captured/facegood --out rate.json
+    python benchmarks/rate_tables.py rate.json --picture rate_distortion.png
 
-Every system is trained on the training split of `--corpus` for the same number of steps at each of the learning rates,
-the one with the lowest validation loss is kept, then it is trained again for each seed. Measured is the root mean
-square vertex distance in mm over the whole face, the lips and the upper face, on the test split of `--corpus` (unseen
-speakers) and on everything in the other corpora (captured motion). The rate of codes is their number of bits; that of a
-VAE is the divergence of its posterior from the prior, and its motion is decoded from a draw. One thread, one process.
+Every system is trained on the training split of `--corpus` for the same number of steps, on the same windows. The
+learning rate of a kind of system is the one of `--learning-rates` with the lowest validation loss at the first seed.
+Measured is the root mean square vertex distance over the whole face, the lips and the upper face, on the test split
+of `--corpus` (unseen speakers) and of the other corpora (captured motion; all of it where there is no test split).
+The rate of codes is their number of bits; that of a VAE is the divergence of its posterior from the prior, and its
+motion is decoded from a draw. One thread, one process.
 """
 
 import argparse
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from timing import print_table
+from rate_tables import REGIONS, print_tables
+from torch import Tensor
 
 from deeptalk.corpus import Corpus, MotionWindows, MotionWindowsConfig, motion_statistics
-from deeptalk.face import LinearRig, compact_vertices, load_rig
+from deeptalk.face import Rig, compact_vertices, load_rig
 from deeptalk.files import write_json
 from thvqvae import MotionVAE, MotionVAEConfig, ProductVQVAEConfig, THVQVAEConfig, THVQVAETraining
 from thvqvae.training import AutoencoderConfig, THVQVAETrainingConfig
 
-REGIONS = ("face", "lips", "upper_face")
-LEARNING_RATES = (1e-3, 2e-3)
 REGION_WEIGHTS = {"face": 1.0, "lips": 4.0, "upper_face": 1.0}
-LONGEST = 750
-"""Frames of captured motion that are encoded at once."""
+LONGEST_FRAMES = 750
+VALIDATION_WINDOWS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """A row: an architecture, and how much a VAE's rate costs."""
+    """A row: an architecture, its name, the family that shares a learning rate, and what a VAE's rate costs."""
 
     name: str
+    family: str
     config: AutoencoderConfig
     kl_weight: float = 0.0
 
 
-def systems(size: int, channels: int) -> list[System]:
-    """Rows by rate: 112.5, 150 and 187.5 bit/s of codes, and VAEs of three weights of the divergence."""
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Windows of motion in memory."""
+
+    motion: Tensor
+    """(window, frame, channel)"""
+    lengths: Tensor
+    """(window,) real frames of each."""
+
+    def __len__(self) -> int:
+        return len(self.motion)
+
+    def batch(self, index: Tensor | slice) -> dict[str, Tensor]:
+        """Some of them, as the training module takes them."""
+        return {"motion": self.motion[index], "lengths": self.lengths[index]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A motion to measure on, and whom or what it belongs to: intervals draw groups with replacement."""
+
+    group: str
+    motion: Tensor
+    """(1, frame, channel)"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What all systems share: windows to train and validate on, statistics, vertices, and clips to measure on."""
+
+    training: Windows
+    validation: Windows
+    statistics: tuple[Tensor, Tensor]
+    rig: Rig
+    sets: dict[str, list[Clip]]
+
+
+def systems(size: int, channels: int, bits: Sequence[int]) -> list[System]:
+    """Rows by rate: 18.75 bit/s for each bit of a code, and VAEs of several weights of the divergence."""
     sizes = {
         "channels": channels,
         "hidden_size": size,
+        "heads": 4,
         "feedforward_size": 2 * size,
         "decoder_feedforward_size": 4 * size,
         "dropout": 0.0,
     }
     rows = []
-    for bits in (6, 8, 10):
-        codes = 2**bits
-        rows.append(System("hierarchy", THVQVAEConfig(**sizes, top_codes=codes, bottom_codes=codes)))
-        rows.append(System("one level, 3 codes every 4 frames", ProductVQVAEConfig(**sizes, codes=codes)))
-    rows.append(
-        System("one level, 2 codes every 2 frames", ProductVQVAEConfig(**sizes, stride=2, codebooks=2, codes=64))
-    )
-    for weight in (3.0, 1.0, 0.3, 0.1):
-        rows.append(System("VAE", MotionVAEConfig(**sizes), kl_weight=weight))
+    for count in bits:
+        codes = 2**count
+        rows += [
+            System("hierarchy", "hierarchy", THVQVAEConfig(**sizes, top_codes=codes, bottom_codes=codes)),
+            System("one level, 3 codes every 4 frames", "one level", ProductVQVAEConfig(**sizes, codes=codes)),
+        ]
+    fine = ProductVQVAEConfig(**sizes, stride=2, codebooks=2, codes=64)
+    rows.append(System("one level, 2 codes every 2 frames", "one level", fine))
+    rows += [System("VAE", "VAE", MotionVAEConfig(**sizes), weight) for weight in (3.0, 1.0, 0.3)]
     return rows
 
 
-def code_bits_per_frame(config: AutoencoderConfig) -> float:
-    """Bits a motion frame of a system of codes."""
+def code_bits_per_second(config: AutoencoderConfig, frame_rate: float) -> float:
+    """Bits that the codes of a system carry."""
     if isinstance(config, THVQVAEConfig):
-        return math.log2(config.top_codes) / 4 + math.log2(config.bottom_codes) / 2
+        return frame_rate * (math.log2(config.top_codes) / 4 + math.log2(config.bottom_codes) / 2)
     assert isinstance(config, ProductVQVAEConfig)
-    return config.bits_per_frame
+    return frame_rate * config.bits_per_frame
 
 
-def batches(data: MotionWindows, steps: int) -> Iterator[dict[str, torch.Tensor]]:
-    """So many training batches, epoch after epoch."""
-    loader = data.train_dataloader()
-    given, epoch = 0, 0
-    while True:
-        loader.sampler.set_epoch(epoch)
-        for batch in loader:
-            if given == steps:
-                return
-            given += 1
-            yield batch
-        epoch += 1
+def load_windows(corpus: Corpus, count: int) -> tuple[Windows, Windows]:
+    """So many random windows of the training split, and evenly chosen ones of the validation split."""
+    data = MotionWindows(corpus, MotionWindowsConfig(batch_size=256, samples_per_epoch=count))
+    loaded = []
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        batches = list(loader)
+        loaded.append(Windows(*(torch.cat([batch[name] for batch in batches]) for name in ("motion", "lengths"))))
+    step = max(1, len(loaded[1]) // VALIDATION_WINDOWS)
+    return loaded[0], Windows(loaded[1].motion[::step], loaded[1].lengths[::step])
+
+
+def clips(corpus: Corpus, split: str | None, limit: int) -> list[Clip]:
+    """Evenly chosen motions of a split, or of the whole corpus, cut to pieces of 30 s."""
+    chosen = corpus.performances_in(split) if split else range(len(corpus.performances))
+    pieces = []
+    for index in list(chosen)[:: max(1, len(chosen) // limit)]:
+        group = corpus.performances[index].speaker if len(corpus.speakers(split or "train")) > 1 else str(index)
+        motion = torch.from_numpy(corpus.motion(index))
+        for number, piece in enumerate(motion.split(LONGEST_FRAMES)):
+            if len(piece) >= 8:
+                pieces.append(Clip(group if split else f"{group}-{number}", piece[None]))
+    return pieces
 
 
 def train(
-    system: System, learning_rate: float, corpus: Corpus, data: MotionWindows, steps: int, seed: int
+    system: System, learning_rate: float, task: Task, options: argparse.Namespace, seed: int
 ) -> tuple[THVQVAETraining, float]:
     """A trained system and its validation loss."""
     torch.manual_seed(seed)
-    config = (
-        system.config if isinstance(system.config, MotionVAEConfig) else dataclasses.replace(system.config, seed=seed)
-    )
-    settings = THVQVAETrainingConfig(learning_rate=learning_rate, warmup_steps=200, kl_weight=system.kl_weight)
-    module = THVQVAETraining(config, settings, compact_vertices(load_rig(corpus.rig), REGION_WEIGHTS))
-    module.model.set_statistics(*motion_statistics(corpus))
+    seeded = {} if isinstance(system.config, MotionVAEConfig) else {"seed": seed}
+    config = dataclasses.replace(system.config, **seeded)
+    settings = THVQVAETrainingConfig(kl_weight=system.kl_weight)
+    module = THVQVAETraining(config, settings, compact_vertices(task.rig, REGION_WEIGHTS))
+    module.model.set_statistics(*task.statistics)
     optimizer = torch.optim.AdamW(module.model.parameters(), lr=learning_rate, fused=True)
-    for step, batch in enumerate(batches(data, steps)):
-        # linear warm-up, then a cosine to a hundredth: short runs end settled
-        scale = min(1.0, (step + 1) / settings.warmup_steps) * (0.505 + 0.495 * math.cos(math.pi * step / steps))
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(options.steps):
+        # linear warm-up over a tenth, then a cosine to a hundredth: short runs end settled
+        share = (step + 1) / options.steps
+        scale = min(1.0, 10 * share) * (0.505 + 0.495 * math.cos(math.pi * share))
         optimizer.param_groups[0]["lr"] = learning_rate * scale
-        result, errors = module._reconstruct(batch, "train")
-        loss = module._loss(errors, result)
+        picks = torch.randint(len(task.training), (options.batch_size,), generator=generator)
+        loss = module.loss(*module.reconstruct(task.training.batch(picks)))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.model.parameters(), 1.0)
         optimizer.step()
     module.eval()
     with torch.no_grad():
-        losses = [float(module._loss(*module._reconstruct(batch, "val")[::-1])) for batch in data.val_dataloader()]
-    return module, float(np.mean(losses))
-
-
-def clips(corpus: Corpus, split: str | None, limit: int) -> list[torch.Tensor]:
-    """Motions (1, frame, channel) of a split, or of the whole corpus, cut to pieces of 30 s."""
-    chosen = [i for i, row in enumerate(corpus.performances) if split is None or row.split == split]
-    pieces = []
-    for index in chosen[:: max(1, len(chosen) // limit)]:
-        motion = torch.from_numpy(corpus.motion(index))
-        pieces += [piece[None] for piece in motion.split(LONGEST) if len(piece) >= 8]
-    return pieces
+        losses = [
+            module.loss(*module.reconstruct(task.validation.batch(slice(first, first + 128))))
+            for first in range(0, len(task.validation), 128)
+        ]
+    return module, float(torch.stack(losses).mean())
 
 
 @torch.no_grad()
-def distortion(module: THVQVAETraining, motions: Sequence[torch.Tensor], rig: LinearRig) -> dict[str, float]:
-    """Root mean square vertex distance of each region in mm, over all frames, and the rate in bits a second."""
+def distortion(module: THVQVAETraining, clips: Sequence[Clip], rig: Rig) -> dict[str, dict[str, list[float]]]:
+    """Of each group: frames, summed squared vertex distance of each region in square mm, and the rate in bits."""
     torch.manual_seed(0)
     maps = {region: compact_vertices(rig, {region: 1.0}) for region in REGIONS}
-    squares, divergence, frames = dict.fromkeys(REGIONS, 0.0), 0.0, 0
-    model = module.model
-    for motion in motions:
-        result = model(motion, draw=True) if isinstance(model, MotionVAE) else model(motion)
-        frames += motion.shape[1]
-        if result.kl is not None:
-            divergence += float(result.kl) * motion.shape[1]
+    sums: dict[str, dict[str, float]] = {}
+    for clip in clips:
+        own = sums.setdefault(clip.group, dict.fromkeys(("frames", "kl_bits", *REGIONS), 0.0))
+        model = module.model
+        result = model(clip.motion, draw=True) if isinstance(model, MotionVAE) else model(clip.motion)
+        frames = clip.motion.shape[1]
+        own["frames"] += frames
+        own["kl_bits"] += 0.0 if result.kl is None else float(result.kl) * frames / math.log(2)
         for region, vertices in maps.items():
-            squares[region] += float((vertices(result.motion) - vertices(motion)).square().sum())
-    values = {region: 1e3 * math.sqrt(total / frames) for region, total in squares.items()}
-    if isinstance(model, MotionVAE):
-        return {**values, "bits_per_second": 25.0 * divergence / frames / math.log(2)}
-    return {**values, "bits_per_second": 25.0 * code_bits_per_frame(model.config)}
+            own[region] += 1e6 * float((vertices(result.motion) - vertices(clip.motion)).square().sum())
+    return sums
 
 
 @torch.no_grad()
-def code_use(module: THVQVAETraining, motions: Sequence[torch.Tensor]) -> dict[str, float]:
-    """Share of each codebook that the motions use."""
-    counts: dict[str, torch.Tensor] = {}
-    for motion in motions:
-        for name, level in module.model(motion).levels.items():
-            counts[name] = counts.get(name, torch.zeros_like(level.counts)) + level.counts
+def code_use(module: THVQVAETraining, windows: Windows) -> dict[str, float]:
+    """Share of each codebook that the first 4,096 training windows use."""
+    counts: dict[str, Tensor] = {}
+    for first in range(0, min(len(windows), 4096), 128):
+        levels = module.reconstruct(windows.batch(slice(first, first + 128)))[0].levels
+        counts = {name: level.counts + counts.get(name, 0) for name, level in levels.items()}
     return {name: float((count > 0).float().mean()) for name, count in counts.items()}
 
 
-def measure(system: System, corpus: Corpus, sets: dict[str, list[torch.Tensor]], options: argparse.Namespace) -> dict:
-    """One row: the chosen learning rate, and the distortion on every set for every seed."""
-    data = MotionWindows(corpus, MotionWindowsConfig(batch_size=64, samples_per_epoch=6400))
-    data.setup("fit")
-    trials = {rate: train(system, rate, corpus, data, options.steps, seed=100)[1] for rate in options.learning_rates}
-    rate = min(trials, key=trials.__getitem__)
-    row = {"system": system.name, "kl_weight": system.kl_weight, "learning_rate": rate, "seeds": []}
-    row["parameters"] = 0
-    rig = load_rig(corpus.rig)
-    assert isinstance(rig, LinearRig)
-    training = clips(corpus, "train", 400)
+def measure(system: System, learning_rate: float, task: Task, options: argparse.Namespace, frame_rate: float) -> dict:
+    """One row: the distortion on every set, the use of codes and the validation loss for every seed."""
+    row = {**dataclasses.asdict(system), "learning_rate": learning_rate, "seeds": []}
+    if not isinstance(system.config, MotionVAEConfig):
+        row["bits_per_second"] = code_bits_per_second(system.config, frame_rate)
     for seed in range(options.seeds):
-        module, validation = train(system, rate, corpus, data, options.steps, seed)
+        module, validation = train(system, learning_rate, task, options, seed)
         row["parameters"] = sum(parameter.numel() for parameter in module.model.parameters())
-        values = {name: distortion(module, motions, rig) for name, motions in sets.items()}
-        row["seeds"].append({"val_loss": validation, "sets": values, "code_use": code_use(module, training)})
+        sets = {name: distortion(module, own, task.rig) for name, own in task.sets.items()}
+        row["seeds"].append({"val_loss": validation, "sets": sets, "code_use": code_use(module, task.training)})
     return row
 
 
-def cells(row: dict, sets: Sequence[str]) -> list[str]:
-    """A row of the table: means over seeds, with the spread of the seeds."""
+def choose_learning_rates(
+    rows: Sequence[System], task: Task, options: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Validation loss at each learning rate of the middle system of each family."""
+    losses = {}
+    for family in dict.fromkeys(system.family for system in rows):
+        members = [system for system in rows if system.family == family]
+        middle = members[(len(members) - 1) // 2]
+        losses[family] = {str(rate): train(middle, rate, task, options, 0)[1] for rate in options.learning_rates}
+        print(family, losses[family], flush=True)
+    return losses
 
-    def cell(values: Sequence[float]) -> str:
-        spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-        return f"{np.mean(values):.3f}{spread}"
 
-    first = [seed["sets"][sets[0]]["bits_per_second"] for seed in row["seeds"]]
-    use = [min(seed["code_use"].values()) for seed in row["seeds"] if seed["code_use"]]
-    texts = [row["system"], f"{np.mean(first):.0f}", f"{row['parameters'] / 1e6:.2f} M"]
-    texts.append(f"{min(use):.0%}" if use else "-")
-    for name in sets:
-        texts += [cell([seed["sets"][name][region] for seed in row["seeds"]]) for region in REGIONS]
-    return texts
+def load_task(options: argparse.Namespace) -> tuple[Task, Corpus]:
+    """Read everything that is trained and measured on."""
+    corpus = Corpus.open(options.corpus)
+    sets = {f"{options.corpus.name}, test": clips(corpus, "test", options.clips)}
+    for folder in options.also:
+        other = Corpus.open(folder)
+        split = "test" if "test" in other.performances.column("split") else None
+        sets[folder.name] = clips(other, split, options.clips)
+    training, validation = load_windows(corpus, options.windows)
+    return Task(training, validation, motion_statistics(corpus), load_rig(corpus.rig), sets), corpus
 
 
 def main() -> None:
-    """Train, measure, print a Markdown table and write every number."""
+    """Train, measure, print Markdown tables and write every number."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--also", type=Path, nargs="*", default=[], help="corpora of captured motion, measured whole")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="corpora of captured motion")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--size", type=int, default=64, help="channels of the encoders (128 in the paper)")
+    parser.add_argument("--bits", type=int, nargs="+", default=[6, 8, 10], help="of each code")
+    parser.add_argument("--windows", type=int, default=25_600, help="training windows held in memory")
     parser.add_argument("--clips", type=int, default=200, help="clips measured of each set, evenly chosen")
-    parser.add_argument("--learning-rates", type=float, nargs="+", default=list(LEARNING_RATES))
+    parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
     parser.add_argument("--out", type=Path, default=Path("rate_distortion.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    corpus = Corpus.open(options.corpus)
-    sets = {f"{corpus.name}, unseen speakers": clips(corpus, "test", options.clips)}
-    for folder in options.also:
-        other = Corpus.open(folder)
-        sets[other.name] = clips(other, None, options.clips)
-    rows = []
-    for system in systems(options.size, len(load_rig(corpus.rig).channels)):
-        rows.append(measure(system, corpus, sets, options))
-        print(" | ".join(cells(rows[-1], list(sets))), flush=True)
-        write_json(options.out, {"corpus": corpus.hash, "steps": options.steps, "size": options.size, "rows": rows})
-    header = ["system", "bit/s", "parameters", "codes used"]
-    header += [f"{name}: {region}, mm" for name in sets for region in REGIONS]
-    print_table("Rate and distortion", header, [cells(row, list(sets)) for row in rows])
+    started = time.perf_counter()
+    task, corpus = load_task(options)
+    rows = systems(options.size, len(task.statistics[0]), options.bits)
+    losses = choose_learning_rates(rows, task, options)
+    done = []
+    for system in rows:
+        rate = float(min(losses[system.family], key=losses[system.family].__getitem__))
+        done.append(measure(system, rate, task, options, corpus.frame_rate))
+        content = {name: value for name, value in vars(options).items() if isinstance(value, int)}
+        content |= {"corpus": corpus.hash, "trials": losses, "rows": done, "seconds": time.perf_counter() - started}
+        write_json(options.out, content)
+        print(f"{system.name}, {content['seconds']:.0f} s", flush=True)
+    print_tables(content)
 
 
 if __name__ == "__main__":

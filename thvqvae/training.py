@@ -103,10 +103,22 @@ class THVQVAETraining(pl.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def reconstruct(self, batch: dict[str, Tensor]) -> tuple[AnyReconstruction, MotionErrors]:
+        """What the model makes of a batch, and how far that is from it; in training mode the codebooks learn."""
+        motion, lengths = batch["motion"], batch["lengths"]
+        result = self.model(motion, lengths)
+        mask = torch.arange(motion.shape[1], device=motion.device) < lengths[:, None]
+        return result, motion_errors(result.motion, motion, self.vertices, self.model.motion_std, mask)
+
+    def loss(self, result: AnyReconstruction, errors: MotionErrors) -> Tensor:
+        """The weighted sum of all terms, which training minimises."""
+        return self._total(errors, _commitment(result), _divergence(result))
+
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Loss of one batch; the codebooks learn in the same pass."""
-        result, errors = self._reconstruct(batch, "train")
-        loss = self._loss(errors, result)
+        result, errors = self.reconstruct(batch)
+        self._count(result, "train")
+        loss = self.loss(result, errors)
         report = {
             "loss": loss.detach(),
             **rms_report(errors),
@@ -124,7 +136,8 @@ class THVQVAETraining(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
         """Add one batch to the validation's sums."""
-        result, errors = self._reconstruct(batch, "val")
+        result, errors = self.reconstruct(batch)
+        self._count(result, "val")
         frames = batch["lengths"].sum()
         steps = (batch["lengths"] - 1).clamp(min=0).sum()
         weighted = [
@@ -151,18 +164,10 @@ class THVQVAETraining(pl.LightningModule):
         self._counts["val"] = {name: self._sum_over_processes(c) for name, c in self._counts["val"].items()}
         self._log_codes("val")
 
-    def _reconstruct(self, batch: dict[str, Tensor], phase: str) -> tuple[AnyReconstruction, MotionErrors]:
-        motion, lengths = batch["motion"], batch["lengths"]
-        result = self.model(motion, lengths)
-        mask = torch.arange(motion.shape[1], device=motion.device) < lengths[:, None]
-        errors = motion_errors(result.motion, motion, self.vertices, self.model.motion_std, mask)
+    def _count(self, result: AnyReconstruction, phase: str) -> None:
         counts = self._counts[phase]
         for name, level in result.levels.items():
             counts[name] = counts[name].to(self.device) + level.counts if name in counts else level.counts
-        return result, errors
-
-    def _loss(self, errors: MotionErrors, result: AnyReconstruction) -> Tensor:
-        return self._total(errors, _commitment(result), _divergence(result))
 
     def _total(self, errors: MotionErrors, commitment: Tensor, kl: Tensor) -> Tensor:
         training = self.training_config

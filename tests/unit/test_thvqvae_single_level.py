@@ -102,8 +102,8 @@ def test_training_lowers_the_loss(kind):
     losses = []
     module.train()
     for _ in range(60):
-        result, errors = module._reconstruct(batch, "train")
-        loss = module._loss(errors, result)
+        result, errors = module.reconstruct(batch)
+        loss = module.loss(result, errors)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -99,10 +99,10 @@ def test_loss_is_the_weighted_sum_of_its_terms():
     options = {"vertex_weight": 2e6, "velocity_weight": 3e6, "motion_weight": 5.0, "commitment_weight": 7.0}
     training = make(**options).eval()
     batch = next(iter(DataLoader(Windows(), batch_size=8)))
-    result, errors = training._reconstruct(batch, "val")
+    result, errors = training.reconstruct(batch)
     commitment = result.top.commitment_loss + result.bottom.commitment_loss
     expected = 2e6 * errors.vertex + 3e6 * errors.velocity + 5 * errors.motion + 7 * commitment
-    torch.testing.assert_close(training._loss(errors, result), expected)
+    torch.testing.assert_close(training.loss(result, errors), expected)
 
 
 def test_learns_a_small_set_of_motions():
@@ -113,8 +113,8 @@ def test_learns_a_small_set_of_motions():
     optimizer, scheduler = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
     first = None
     for _ in range(150):
-        result, errors = training._reconstruct(batch, "train")
-        loss = training._loss(errors, result)
+        result, errors = training.reconstruct(batch)
+        loss = training.loss(result, errors)
         first = first or rms_report(errors)["vertex_rms_mm"].item()
         optimizer.zero_grad()
         loss.backward()
@@ -122,7 +122,7 @@ def test_learns_a_small_set_of_motions():
         scheduler.step()
     training.eval()
     with torch.no_grad():
-        last = rms_report(training._reconstruct(batch, "val")[1])["vertex_rms_mm"].item()
+        last = rms_report(training.reconstruct(batch)[1])["vertex_rms_mm"].item()
     assert first > 1.5
     assert last < 0.25 * first
 
@@ -140,10 +140,10 @@ def test_validation_logs_root_mean_squares_over_all_real_frames(tmp_path):
     training.eval()
     batch = next(iter(DataLoader(Windows(8), batch_size=8)))  # one batch, where validation had two unequal ones
     with torch.no_grad():
-        result, errors = training._reconstruct(batch, "val")
+        result, errors = training.reconstruct(batch)
     for name, value in rms_report(errors).items():
         torch.testing.assert_close(metrics[f"val/{name}"], value, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(metrics["val/loss"], training._loss(errors, result), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(metrics["val/loss"], training.loss(result, errors), rtol=1e-4, atol=1e-5)
     assert metrics["val/top_usage"] == (result.top.counts > 0).float().mean()
 
 
@@ -163,11 +163,11 @@ def test_mixed_precision_learns_in_bfloat16_with_float32_codebooks():
     training = make().train()
     batch = next(iter(DataLoader(Windows(8), batch_size=8)))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        result, errors = training._reconstruct(batch, "train")
-    loss = training._loss(errors, result)
+        result, errors = training.reconstruct(batch)
+    loss = training.loss(result, errors)
     loss.backward()
     assert loss.dtype == result.top.vectors.dtype == training.model.top_quantizer.codebook.dtype == torch.float32
-    exact = make().train()._reconstruct(batch, "train")[1]
+    exact = make().train().reconstruct(batch)[1]
     torch.testing.assert_close(errors.vertex.sqrt(), exact.vertex.sqrt(), rtol=0.3, atol=0.0)
     assert all(torch.isfinite(p.grad).all() for p in training.parameters())
 
