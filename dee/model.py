@@ -30,6 +30,9 @@ class DEEConfig:
 
     speech_features: int = 768
     """Channels of a frame of speech features."""
+    speech_columns: list[int] = field(default_factory=list)
+    """The first of these channels that is read and the one after the last, for features that other models share; empty
+    reads them all."""
     motion_channels: int = 52
     """Channels of a frame of motion."""
     embedding_size: int = 128
@@ -44,6 +47,20 @@ class DEEConfig:
     """Where log-variances start. From 0 the 128 variances alone put every matching pair at a logit near -1,285."""
     emotions: list[str] = field(default_factory=_default_emotions)
     """Names of the emotion indices, for prototypes; the first is neutral."""
+
+    def __post_init__(self) -> None:
+        columns = self.speech_columns
+        if columns and not (len(columns) == 2 and 0 <= columns[0] < columns[1] <= self.speech_features):
+            raise ValueError(
+                f"speech_columns is {columns}; expected two ascending numbers in 0..{self.speech_features}, the "
+                "speech_features, or none."
+            )
+
+    @property
+    def columns_read(self) -> slice:
+        """The channels of the speech features that are read."""
+        first, stop = self.speech_columns or (0, self.speech_features)
+        return slice(first, stop)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "DEEConfig":
@@ -74,7 +91,8 @@ class DEE(nn.Module):
         self.config = config
         object.__setattr__(self, "speech", speech)  # past nn.Module, which would take it into the state_dict
         size, bias = config.embedding_size, config.log_variance_bias
-        self.speech_encoder = ClipEncoder(config.speech_encoder, config.speech_features, size, bias)
+        columns = range(config.speech_features)[config.columns_read]
+        self.speech_encoder = ClipEncoder(config.speech_encoder, len(columns), size, bias)
         channels = config.motion_channels
         self.recogniser = None
         if config.recogniser is not None:
@@ -129,7 +147,8 @@ class DEE(nn.Module):
         """
         self._check_channels("features", features, self.config.speech_features)
         check_lengths(lengths, features.shape[1])
-        return self.speech_encoder((features - self.feature_mean) / self.feature_std, lengths)
+        standardised = (features - self.feature_mean) / self.feature_std
+        return self.speech_encoder(standardised[..., self.config.columns_read], lengths)
 
     def embed_motion(
         self, motion: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, "batch"]

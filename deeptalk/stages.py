@@ -44,7 +44,7 @@ from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.face import channels_of, compact_vertices, load_rig
 from deeptalk.files import write_json
-from deeptalk.speech import SpeechEncoder, build_encoder
+from deeptalk.speech import SpeechEncoder, StackedEncoder, build_encoder
 from deeptalk.talker import IndexPredictorConfig, TalkerTraining, TalkerTrainingConfig
 from deeptalk.training import TrainerConfig, fit, open_run
 from thvqvae import THVQVAE, THVQVAEConfig, THVQVAETraining, THVQVAETrainingConfig
@@ -93,6 +93,8 @@ class DEEStage:
 
     speech: str = SPEECH
     """Speech encoders, joined by '+'."""
+    reads: str = ""
+    """The one of these encoders that DEE reads, the others being for the talker; empty reads all."""
     model: DEEConfig = field(default_factory=DEEConfig)
     """Network; the numbers of features and channels are the encoder's and the corpus's, the recogniser its parent."""
     training: DEETrainingConfig = field(default_factory=DEETrainingConfig)
@@ -225,6 +227,18 @@ def _recogniser_of(run: Run, config: DEEConfig) -> ExpressionRecogniser | None:
     return ExpressionRecogniser.from_pretrained(run.parents["recogniser"])
 
 
+def _columns(encoder: SpeechEncoder, name: str) -> list[int]:
+    """First column and the one after the last that an encoder of a stack gives; none where no name is given."""
+    parts = encoder.parts() if isinstance(encoder, StackedEncoder) else (encoder,)
+    first, places = 0, {}
+    for part in parts:
+        places[part.name] = [first, first + part.feature_size]
+        first += part.feature_size
+    if name and name not in places:
+        raise UserError(f"reads is {name!r}; expected one of the speech encoders {', '.join(places)}, or nothing.")
+    return places.get(name, [])
+
+
 def _check_labels(corpus: Corpus) -> None:
     """Raise UserError, before hours of training, where prototypes could not be fitted afterwards."""
     strongest: dict[int, float] = {}
@@ -245,6 +259,7 @@ def _train_dee(run: Run, config: DEEStage) -> Path:
     model = dataclasses.replace(
         config.model,
         speech_features=store.feature_size,
+        speech_columns=[] if run.encoder is None else _columns(run.encoder, config.reads),
         motion_channels=len(channels_of(run.corpus.rig)),
         recogniser=None if recogniser is None else recogniser.config,
     )

@@ -20,9 +20,9 @@ class MotionFramesConfig(LoaderConfig):
     """Frames in a batch of training; performances in one of validation."""
     samples_per_epoch: int = 25600
     """Frames drawn in one epoch of training, over all devices."""
-    margin_seconds: float = 0.3
-    """Frames this near to either end of a clip, where faces are at rest, are left out; of short clips the middle half
-    stays."""
+    margin_seconds: float = 0.0
+    """Frames this near to either end of a clip are left out, for recordings that begin and end at rest; of short clips
+    the middle half stays. 0 draws from whole clips, as DEE reads them: performers act before and after they speak."""
     val_frames: int = 8
     """Frames of each validation performance, evenly spaced."""
 
