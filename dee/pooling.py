@@ -25,13 +25,19 @@ class GeneralizedPooling(nn.Module):
     def rank_weights(self, counts: list[int]) -> Float[Tensor, "count rank"]:
         """Weight of every rank for clips of `counts` frames; a row sums to one and is zero beyond its count."""
         device = self.linear.weight.device
-        ranks = sinusoidal_positions(max(counts), self.rank_size, device).expand(len(counts), -1, -1)
-        packed = nn.utils.rnn.pack_padded_sequence(ranks, torch.tensor(counts), batch_first=True, enforce_sorted=False)
-        hidden, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True)
-        forward, backward = hidden.chunk(2, dim=-1)
-        scores = self.linear((forward + backward) / 2).squeeze(-1).float() / self.temperature
-        real = length_mask(torch.tensor(counts, device=device), max(counts))
-        return scores.masked_fill(~real, -torch.inf).softmax(dim=-1)
+        longest = max(counts)
+        ranks = sinusoidal_positions(longest, self.rank_size, device)
+        # Each row ends in the last place, so that the backward direction starts there for all rows without packing,
+        # whose gradient costs time quadratic in the rank. The forward direction has not seen how many ranks follow:
+        # one row, the longest, gives it for all.
+        missing = longest - torch.tensor(counts, device=device)[:, None]
+        place = torch.arange(longest, device=device)
+        forward, backward = self.gru(ranks[(place - missing).clamp(min=0)])[0].chunk(2, dim=-1)
+        by_place = self.linear(backward / 2).squeeze(-1)
+        scores = by_place.gather(1, (place + missing).clamp(max=longest - 1))
+        scores = scores + self.linear(forward[counts.index(longest)] / 2).squeeze(-1)
+        padding = place + missing >= longest
+        return (scores.float() / self.temperature).masked_fill(padding, -torch.inf).softmax(dim=-1)
 
     def forward(
         self, values: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, "batch"]
