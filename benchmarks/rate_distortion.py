@@ -1,7 +1,8 @@
 """What a motion prior loses at which rate: the hierarchy against one level of the same bits, and a VAE.
 
     python benchmarks/rate_distortion.py --corpus corpus/ --also captured/livelink captured/facegood --out rate.json
-    python benchmarks/rate_tables.py rate.json --picture rate_distortion.png
+    python benchmarks/rate_tables.py rate.json
+    python benchmarks/rate_picture.py rate.json rate_distortion.png
 
 Every system is trained on the training split of `--corpus` for the same number of steps, on the same windows. The
 learning rate of a kind of system is the one of `--learning-rates` with the lowest validation loss at the first seed.

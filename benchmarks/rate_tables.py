@@ -1,6 +1,6 @@
-"""Tables and a picture of what `rate_distortion.py` measured.
+"""Tables of what `rate_distortion.py` measured.
 
-    python benchmarks/rate_tables.py rate.json --picture rate_distortion.png
+    python benchmarks/rate_tables.py rate.json
 
 Intervals are 95 % by bootstrap: seeds and groups (the speakers of a corpus with several, the clips of another) are
 drawn with replacement, each at once, 2,000 times. A difference between two systems uses the same draw for both.
@@ -95,7 +95,7 @@ def print_tables(content: dict) -> None:
 
 
 def main() -> None:
-    """Print the tables and draw the picture."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
     options = parser.parse_args()

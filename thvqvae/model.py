@@ -47,6 +47,9 @@ class THVQVAEConfig:
     """Seeds the codebooks' initialisation and revival."""
     causal: bool = False
     """Frames are made from codes, and codes from frames, up to the end of their own 4 frames: for live use."""
+    project_bottom: bool = False
+    """A linear map chooses what of its features and of the decoded top codes the bottom level quantises; the paper
+    quantises both as they are, so that bottom codes say again what top codes say."""
 
     def __post_init__(self) -> None:
         for name in ("channels", "hidden_size", "heads", "layers", "top_codes", "bottom_codes"):
@@ -113,6 +116,7 @@ class THVQVAE(MotionAutoencoder):
         self.top_quantizer = EMAQuantizer(config.top_codes, size, *quantizer, seed=2 * config.seed)
         self.bottom_quantizer = EMAQuantizer(config.bottom_codes, 2 * size, *quantizer, seed=2 * config.seed + 1)
         self.top_decoder = Decoder(size, block)
+        self.to_bottom = nn.Linear(2 * size, 2 * size) if config.project_bottom else nn.Identity()
         self.upsample_top = Doubling(size, 4, config.causal)
         self.bottom_decoder = Decoder(3 * size, replace(block, feedforward=config.decoder_feedforward_size))
         self.output = nn.Conv1d(3 * size, config.channels, 5)
@@ -205,7 +209,8 @@ class THVQVAE(MotionAutoencoder):
         bottom_features = self.bottom_encoder(self.filled(motion, masks), masks.full, masks.bottom)
         top = self.top_quantizer(self.top_encoder(bottom_features, masks.bottom, masks.top), masks.top)
         context = self.top_decoder(top.vectors, masks.top, masks.bottom)
-        bottom = self.bottom_quantizer(torch.cat([context, bottom_features], dim=-1), masks.bottom)
+        latent = self.to_bottom(torch.cat([context, bottom_features], dim=-1))
+        bottom = self.bottom_quantizer(latent, masks.bottom)
         return top, bottom
 
     def _decode(self, top_latent: Tensor, bottom_latent: Tensor, masks: LevelMasks) -> Tensor:

@@ -21,10 +21,13 @@ SMALL = THVQVAEConfig(
 )
 
 
-def small_model() -> THVQVAE:
+PROJECTED = dataclasses.replace(SMALL, project_bottom=True)
+
+
+def small_model(config: THVQVAEConfig = SMALL) -> THVQVAE:
     """A model in evaluation mode whose codebooks, batch statistics and standardisation hold varied values."""
     torch.manual_seed(0)
-    model = THVQVAE(SMALL)
+    model = THVQVAE(config)
     model.set_statistics(torch.randn(5), torch.rand(5) + 0.5)
     model.train()
     for _ in range(3):
@@ -175,8 +178,9 @@ def test_gradient_reaches_one_hots_through_the_frozen_decoder(model):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_gradients_reach_every_parameter():
-    model = small_model().train().requires_grad_(True)
+@pytest.mark.parametrize("config", [SMALL, PROJECTED], ids=["paper", "projected"])
+def test_gradients_reach_every_parameter(config):
+    model = small_model(config).train().requires_grad_(True)
     result = model(torch.randn(3, 32, 5))
     (result.motion * torch.randn(3, 32, 5)).sum().backward()
     still = [name for name, p in model.named_parameters() if p.grad is None or not (p.grad != 0).any()]
@@ -213,6 +217,30 @@ def test_save_and_load_are_equal(model, tmp_path):
         assert torch.equal(loaded.state_dict()[name], value)
     motion = torch.randn(1, 17, 5)
     assert torch.equal(loaded.reconstruct(motion), model.reconstruct(motion))
+
+
+def test_a_projected_bottom_level_has_one_linear_map_more_and_is_saved(tmp_path):
+    model = small_model(PROJECTED)
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith("to_bottom.")}
+    assert own.keys() == small_model().state_dict().keys()
+    assert model.to_bottom.weight.shape == (32, 32)
+    model.save_pretrained(tmp_path)
+    loaded = THVQVAE.from_pretrained(tmp_path)
+    assert loaded.config.project_bottom
+    motion = torch.randn(2, 11, 5)
+    assert torch.equal(loaded.reconstruct(motion), model.reconstruct(motion))
+    lengths = torch.tensor([11, 6])
+    alone = model.encode(motion[1:, :6])
+    assert torch.equal(model.encode(motion, lengths).bottom[1, :4], alone.bottom[0])
+
+
+def test_models_saved_before_a_config_field_was_added_still_load(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["config"]["project_bottom"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    motion = torch.randn(1, 9, 5)
+    assert torch.equal(THVQVAE.from_pretrained(tmp_path).reconstruct(motion), model.reconstruct(motion))
 
 
 def test_loading_names_what_does_not_fit(model, tmp_path):
