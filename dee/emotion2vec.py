@@ -183,6 +183,16 @@ class Emotion2Vec(nn.Module):
             hidden = block(hidden, bias)
         return hidden
 
+    def contextual_features(
+        self, local: Float[Tensor, "batch frame width"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch frame width"]:
+        """Features after all blocks, from local ones of which `lengths` frames are real."""
+        hidden = self.context(local, lengths)
+        bias = self.attention_bias(lengths, local.shape[1])
+        for block in self.blocks:
+            hidden = block(hidden, bias)
+        return hidden[:, self.config.extra_tokens :]
+
     def forward(
         self, waveforms: Float[Tensor, "batch sample"], sample_lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch frame width"], Int[Tensor, " batch"]]:
@@ -197,12 +207,7 @@ class Emotion2Vec(nn.Module):
                 f"at least {SMALLEST_CLIP} (25 ms) and at most the row."
             )
         lengths = frame_lengths(sample_lengths)
-        local = self.local_features(waveforms, sample_lengths)
-        hidden = self.context(local, lengths)
-        bias = self.attention_bias(lengths, local.shape[1])
-        for block in self.blocks:
-            hidden = block(hidden, bias)
-        return hidden[:, self.config.extra_tokens :], lengths
+        return self.contextual_features(self.local_features(waveforms, sample_lengths), lengths), lengths
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors; an existing folder is replaced as a whole, or not at all."""

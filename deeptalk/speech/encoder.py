@@ -20,11 +20,11 @@ VERSION = 2
 
 
 class SpeechEncoder(nn.Module, ABC):
-    """Frozen features of speech at the frame rate of the motion.
+    """Features of speech at the frame rate of the motion.
 
     Every encoder gives `frame_count` frames a clip, aligned to the motion frame centres (`deeptalk.speech.frames`), and
-    neither the padding nor the other clips of a batch change a clip's features. Encoders are always in eval mode and
-    run without gradients.
+    neither the padding nor the other clips of a batch change a clip's features. Encoders are always in eval mode, and
+    run without gradients unless some of their weights ask for them (`NetworkEncoder.train_last_blocks`).
     """
 
     def __init__(self, name: str, feature_size: int, frame_rate: float = FRAME_RATE) -> None:
@@ -35,7 +35,11 @@ class SpeechEncoder(nn.Module, ABC):
         self.feature_size = feature_size
         self.frame_rate = float(frame_rate)
 
-    @torch.no_grad()
+    @property
+    def is_trained(self) -> bool:
+        """Whether any weights ask for gradients."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
     def forward(
         self, waveforms: Float[Tensor, "batch sample"], sample_lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch frame feature"], Int[Tensor, " batch"]]:
@@ -55,7 +59,8 @@ class SpeechEncoder(nn.Module, ABC):
         real = length_mask(sample_lengths, size)
         waveforms = torch.where(real, waveforms, torch.zeros_like(waveforms)).float()  # NaN in the padding goes too
         frame_lengths = frame_counts(sample_lengths, self.frame_rate)
-        return self.encode(waveforms, sample_lengths, frame_lengths), frame_lengths
+        with torch.set_grad_enabled(self.is_trained and torch.is_grad_enabled()):
+            return self.encode(waveforms, sample_lengths, frame_lengths), frame_lengths
 
     @abstractmethod
     def encode(self, waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
@@ -78,7 +83,7 @@ class SpeechEncoder(nn.Module, ABC):
         )
 
     def train(self, mode: bool = True) -> "SpeechEncoder":
-        """Stay in eval mode: frozen features must not depend on the mode of the model that holds the encoder."""
+        """Stay in eval mode: features must not depend on the mode of the model that holds the encoder."""
         return super().train(False)
 
 

@@ -35,16 +35,18 @@ def pool_frames(
     source_rate: float,
     frame_lengths: Int[Tensor, " batch"],
     frame_rate: float,
+    first_seconds: float = 0.0,
 ) -> Float[Tensor, "batch frame channel"]:
-    """Average features whose k-th frame lies at k / source_rate seconds onto motion frame centres.
+    """Average features whose k-th frame lies at first_seconds + k / source_rate seconds onto motion frame centres.
 
     The weights are a triangle around each centre, one motion frame wide on either side, and sum to one over the
     real source frames: 50 Hz features at 25 Hz are weighted 1/4, 1/2, 1/4 around the source frame that lies exactly on
-    the centre. A centre beyond the last source frame is moved onto it. Frames beyond `frame_lengths` are zero.
+    the centre. A centre beyond the first or last source frame is moved onto it. Frames beyond `frame_lengths` are zero.
     """
     half_width = source_rate / frame_rate
     frames = int(frame_lengths.max())
     centres = (torch.arange(frames, device=values.device, dtype=torch.float64) + 0.5) * half_width
+    centres = (centres - first_seconds * source_rate).clamp_min(0)
     centres = torch.minimum(centres[None], (source_lengths[:, None] - 1).double())
     first = torch.floor(centres - half_width).long() + 1
     pooled = values.new_zeros(values.shape[0], frames, values.shape[2])

