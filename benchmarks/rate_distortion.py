@@ -26,12 +26,14 @@ from torch import Tensor
 from deeptalk.corpus import Corpus, MotionWindows, MotionWindowsConfig, motion_statistics
 from deeptalk.face import Rig, compact_vertices, load_rig
 from deeptalk.files import write_json
-from thvqvae import MotionVAE, MotionVAEConfig, ProductVQVAEConfig, THVQVAEConfig, THVQVAETraining
+from thvqvae import THVQVAE, Codes, MotionVAE, MotionVAEConfig, ProductVQVAEConfig, THVQVAEConfig, THVQVAETraining
 from thvqvae.training import AutoencoderConfig, THVQVAETrainingConfig
 
 REGION_WEIGHTS = {"face": 1.0, "lips": 4.0, "upper_face": 1.0}
 LONGEST_FRAMES = 750
 VALIDATION_WINDOWS = 1024
+DAMAGED = 0.1
+DAMAGED_CLIPS = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +96,15 @@ def systems(size: int, channels: int, bits: Sequence[int]) -> list[System]:
     rows = []
     for count in bits:
         codes = 2**count
+        paper = THVQVAEConfig(**sizes, top_codes=codes, bottom_codes=codes)
         rows += [
-            System("hierarchy", "hierarchy", THVQVAEConfig(**sizes, top_codes=codes, bottom_codes=codes)),
+            System("hierarchy", "hierarchy", paper),
+            System("hierarchy, projected", "hierarchy", dataclasses.replace(paper, project_bottom=True)),
             System("one level, 3 codes every 4 frames", "one level", ProductVQVAEConfig(**sizes, codes=codes)),
         ]
     fine = ProductVQVAEConfig(**sizes, stride=2, codebooks=2, codes=64)
     rows.append(System("one level, 2 codes every 2 frames", "one level", fine))
-    rows += [System("VAE", "VAE", MotionVAEConfig(**sizes), weight) for weight in (3.0, 1.0, 0.3)]
+    rows += [System("VAE", "VAE", MotionVAEConfig(**sizes), weight) for weight in (0.3, 0.1, 0.03)]
     return rows
 
 
@@ -196,6 +200,39 @@ def code_use(module: THVQVAETraining, windows: Windows) -> dict[str, float]:
     return {name: float((count > 0).float().mean()) for name, count in counts.items()}
 
 
+@torch.no_grad()
+def damage(module: THVQVAETraining, clips: Sequence[Clip], rig: Rig) -> dict[str, float]:
+    """Face distance in mm where a tenth of the codes, of all or of one level, is drawn anew; as a talker may err."""
+    model = module.model
+    if isinstance(model, MotionVAE):
+        return {}
+    face = compact_vertices(rig, {"face": 1.0})
+    kinds = {"none": (0.0, 0.0), "all": (DAMAGED, DAMAGED)}
+    if isinstance(model, THVQVAE):
+        kinds |= {"top": (DAMAGED, 0.0), "bottom": (0.0, DAMAGED)}
+    squares, frames = dict.fromkeys(kinds, 0.0), 0
+    for clip in clips:
+        frames += clip.motion.shape[1]
+        for kind, (top, bottom) in kinds.items():
+            codes = model.encode(clip.motion)
+            if isinstance(codes, Codes):
+                assert isinstance(model, THVQVAE)
+                books = (model.config.top_codes, model.config.bottom_codes)
+                codes = Codes(redrawn(codes.top, books[0], top), redrawn(codes.bottom, books[1], bottom))
+            else:
+                codes = redrawn(codes, model.config.codes, top)
+            decoded = model.decode(codes, clip.motion.shape[1])
+            squares[kind] += float((face(decoded) - face(clip.motion)).square().sum())
+    return {kind: 1e3 * math.sqrt(total / frames) for kind, total in squares.items()}
+
+
+def redrawn(codes: Tensor, count: int, share: float) -> Tensor:
+    """A share of the codes replaced by even draws, the same in every call."""
+    generator = torch.Generator().manual_seed(codes.numel())
+    wrong = torch.rand(codes.shape, generator=generator) < share
+    return torch.where(wrong, torch.randint(count, codes.shape, generator=generator), codes)
+
+
 def measure(system: System, learning_rate: float, task: Task, options: argparse.Namespace, frame_rate: float) -> dict:
     """One row: the distortion on every set, the use of codes and the validation loss for every seed."""
     row = {**dataclasses.asdict(system), "learning_rate": learning_rate, "seeds": []}
@@ -205,7 +242,10 @@ def measure(system: System, learning_rate: float, task: Task, options: argparse.
         module, validation = train(system, learning_rate, task, options, seed)
         row["parameters"] = sum(parameter.numel() for parameter in module.model.parameters())
         sets = {name: distortion(module, own, task.rig) for name, own in task.sets.items()}
-        row["seeds"].append({"val_loss": validation, "sets": sets, "code_use": code_use(module, task.training)})
+        own = next(iter(task.sets.values()))
+        damaged = damage(module, own[:: max(1, len(own) // DAMAGED_CLIPS)], task.rig)
+        use = code_use(module, task.training)
+        row["seeds"].append({"val_loss": validation, "sets": sets, "damaged": damaged, "code_use": use})
     return row
 
 
@@ -216,7 +256,7 @@ def choose_learning_rates(
     losses = {}
     for family in dict.fromkeys(system.family for system in rows):
         members = [system for system in rows if system.family == family]
-        middle = members[(len(members) - 1) // 2]
+        middle = members[len(members) // 2]
         losses[family] = {str(rate): train(middle, rate, task, options, 0)[1] for rate in options.learning_rates}
         print(family, losses[family], flush=True)
     return losses

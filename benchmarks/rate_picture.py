@@ -42,10 +42,11 @@ class Plot:
         self.draw.text((place[0] * SCALE, place[1] * SCALE), text, fill=INK, font=font, anchor=anchor)
 
     def mark(self, place: tuple[float, float], colour: tuple[int, int, int], kind: str) -> None:
-        """A disc, a square, a hollow square or a triangle."""
+        """A disc, a square, a triangle; a ring or a hollow square for variants."""
         x, y, r = place[0] * SCALE, place[1] * SCALE, 4.0 * SCALE
-        if kind == "disc":
-            self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+        if kind in ("disc", "ring"):
+            fill = PAPER if kind == "ring" else colour
+            self.draw.ellipse((x - r, y - r, x + r, y + r), fill=fill, outline=colour, width=round(1.5 * SCALE))
         elif kind == "star":
             self.draw.polygon([(x, y - 1.2 * r), (x + 1.1 * r, y + r), (x - 1.1 * r, y + r)], fill=colour)
         else:
@@ -63,7 +64,9 @@ def lines_of(rows: Sequence[dict]) -> list[tuple[str, str, list[dict]]]:
     lines = []
     for name in dict.fromkeys(row["name"] for row in rows):
         own = [row for row in rows if row["name"] == name]
-        lines.append((name, STYLES[own[0]["family"]][1] if len(own) > 1 else "hollow", own))
+        mark = STYLES[own[0]["family"]][1]
+        alone = len(own) == 1 or name.endswith("projected")
+        lines.append((name, "ring" if alone and own[0]["family"] == "hierarchy" else "hollow" if alone else mark, own))
     return lines
 
 

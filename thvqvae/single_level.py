@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from thvqvae.autoencoder import MotionAutoencoder
-from thvqvae.hierarchy import BlockSize, Decoder, Doubling, Encoder, LevelMasks, zero_padding
+from thvqvae.hierarchy import BlockSize, Decoder, Doubling, Encoder, LevelMasks, level_masks, zero_padding
 from thvqvae.quantizer import EMAQuantizer, Quantized
 from thvqvae.saving import load_pretrained, save_pretrained
 
@@ -144,12 +144,47 @@ class ProductVQVAE(_SingleLevel):
     ) -> SingleLevelReconstruction:
         """Quantise and reconstruct; in training mode the codebooks learn. Raises ValueError as `THVQVAE`."""
         masks = self.check(motion, lengths)
-        parts = self.to_codes(self.features(motion, masks)).chunk(self.config.codebooks, dim=-1)
-        mask = self.latent_mask(masks)
-        levels = {str(i): quantize(part, mask) for i, (quantize, part) in enumerate(zip(self.quantizers, parts))}
+        levels = self._quantise(motion, masks)
         codes = torch.cat([level.vectors for level in levels.values()], dim=-1)
         motion = self.decoded(self.from_codes(codes), masks, motion.shape[1])
         return SingleLevelReconstruction(motion, levels, None)
+
+    def encode(
+        self, motion: Float[Tensor, "batch frame channel"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Int[Tensor, "batch latent_frame codebook"]:
+        """Codes of a motion, -1 at padding; evaluates whatever the model's mode. Raises ValueError as `forward`."""
+        masks = self.check(motion, lengths)
+        with self.evaluating(), torch.no_grad():
+            return torch.stack([level.indices for level in self._quantise(motion, masks).values()], dim=-1)
+
+    def decode(
+        self, codes: Int[Tensor, "batch latent_frame codebook"], frame_count: int | None = None
+    ) -> Float[Tensor, "batch frame channel"]:
+        """Motion of codes without padding, trimmed to `frame_count` frames (default: all that the codes hold).
+
+        Evaluates whatever the model's mode. Raises ValueError for another number of codebooks, an index outside one, or
+        more frames than the codes hold.
+        """
+        held = self.stride * codes.shape[1]
+        frames = held if frame_count is None else frame_count
+        if codes.shape[2] != self.config.codebooks or not 0 < frames <= held:
+            raise ValueError(
+                f"Codes of shape {tuple(codes.shape)} were given for {frames} frames; expected {self.config.codebooks} "
+                f"codebooks and one latent frame for every {self.stride} frames."
+            )
+        if int(codes.min()) < 0 or int(codes.max()) >= self.config.codes:
+            raise ValueError(
+                f"Codes run from {int(codes.min())} to {int(codes.max())}; expected 0 to {self.config.codes - 1}."
+            )
+        parts = [cast(EMAQuantizer, book).vectors(codes[..., i]) for i, book in enumerate(self.quantizers)]
+        with self.evaluating():
+            return self.decoded(self.from_codes(torch.cat(parts, dim=-1)), level_masks(None, held), frames)
+
+    def _quantise(self, motion: Tensor, masks: LevelMasks) -> dict[str, Quantized]:
+        """Every codebook's result on a checked motion."""
+        parts = self.to_codes(self.features(motion, masks)).chunk(self.config.codebooks, dim=-1)
+        mask = self.latent_mask(masks)
+        return {str(i): quantize(part, mask) for i, (quantize, part) in enumerate(zip(self.quantizers, parts))}
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into `folder`, replacing each in one step."""

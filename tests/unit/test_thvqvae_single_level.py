@@ -65,6 +65,26 @@ def test_saving(kind, tmp_path):
     assert torch.equal(again(motion).motion, model(motion).motion)
 
 
+@pytest.mark.parametrize(("kind", "stride"), [("product, stride 4", 4), ("product, stride 2", 2)])
+@torch.no_grad()
+def test_codes_decode_to_the_reconstruction(kind, stride):
+    model = build(kind)
+    motion = torch.randn(2, 16, 5)
+    codes = model.train().encode(motion)
+    assert model.training
+    assert codes.shape == (2, 16 // stride, model.config.codebooks)
+    torch.testing.assert_close(model.decode(codes), model.eval()(motion).motion)
+    short = model.encode(motion, torch.tensor([16, 8]))
+    assert (short[1, 8 // stride :] == -1).all()
+    assert model.decode(codes, 15).shape == (2, 15, 5)
+    with pytest.raises(ValueError, match=r"expected 0 to 11"):
+        model.decode(short)
+    with pytest.raises(ValueError, match=r"for 17 frames; expected"):
+        model.decode(codes, 17)
+    with pytest.raises(ValueError, match=r"codebooks and one latent frame"):
+        model.decode(codes[..., :1])
+
+
 @torch.no_grad()
 def test_a_draw_of_the_vae_is_random_and_its_mean_is_not():
     model = build("vae, stride 4")
