@@ -2,7 +2,7 @@
 
     python benchmarks/crossed_speech.py crossed
 
-In a corpus that `deeptalk corpus build` synthesises, one voice says a sentence: naming the sentence or the voice is then
+Where `deeptalk corpus build` synthesises, one voice says a sentence: naming the sentence or the voice is then one and
 the same. Here they are crossed, so that a gallery can be of one sentence and a probe of one text over several voices.
 All voices and sentences are of the test split, so nothing trained on another corpus of ours has met them.
 """

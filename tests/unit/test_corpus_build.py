@@ -111,6 +111,13 @@ def test_it_feeds_the_data_modules(corpus):
     assert pairs.train_report.quadruples > 0
 
 
+def test_speech_of_ones_own(tmp_path):
+    events = [event for event in demo_speech() if event.split == "test"][:2]
+    corpus = build_corpus(tmp_path / "c", CorpusConfig(reference_draws=1), events=events)
+    assert [row.text for row in corpus.speech] == [event.text for event in events]
+    assert len(corpus.performances) == 4
+
+
 def test_splits_must_be_disjoint(tmp_path):
     events = [event for event in demo_speech() if event.sentence == "demo_01"][:2]
     leaked = [events[0], dataclasses.replace(events[1], split="test")]
