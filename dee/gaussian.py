@@ -47,15 +47,18 @@ class GaussianEmbedding:
         """Sum of the variances over the channels: the expected squared distance of a draw (before normalising)."""
         return self.log_variance.exp().sum(dim=-1)
 
-    def sample(self, generator: torch.Generator, spread: float = 1.0) -> Float[Tensor, "batch embedding"]:
+    def sample(
+        self, generator: torch.Generator, spread: float = 1.0, shared_noise: bool = False
+    ) -> Float[Tensor, "batch embedding"]:
         """Draw unit vectors: normalise(mean + spread * sigma * noise). Spread 0 gives the mean.
 
-        The noise is drawn on the generator's own device, so that a CPU generator gives the same draws on any device.
-        Raises ValueError for a negative spread.
+        With `shared_noise` all rows get the noise of one draw. It is drawn on the generator's own device, so that a CPU
+        generator gives the same draws on any device. Raises ValueError for a negative spread.
         """
         if not spread >= 0:
             raise ValueError(f"spread must be 0 or more, not {spread}.")
-        noise = torch.randn(self.mean.shape, generator=generator, device=generator.device).to(self.mean)
+        shape = self.mean[:1].shape if shared_noise else self.mean.shape
+        noise = torch.randn(shape, generator=generator, device=generator.device).to(self.mean)
         return functional.normalize(self.mean + spread * (self.log_variance / 2).exp() * noise, dim=-1)
 
     def interpolate(self, other: "GaussianEmbedding", weight: float) -> "GaussianEmbedding":

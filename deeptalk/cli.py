@@ -87,10 +87,31 @@ def sample(
     ] = 0,
     emotion: Annotated[
         str | None,
-        typer.Option(help="Act this emotion (happy, sad, ...). Default: what the speech itself sounds like."),
+        typer.Option(
+            help="Act this: a label (happy), a blend (happy:0.7,sad:0.3), or one that moves over time (happy@0,sad@4, "
+            "in seconds, or @end). Default: what the speech itself sounds like."
+        ),
     ] = None,
     intensity: Annotated[
-        float | None, typer.Option(help="Strength of --emotion, from 0 (neutral) over 0.5 (normal) to 1 (strong).")
+        str | None,
+        typer.Option(
+            help="Strength of --emotion, from 0 (neutral) over 0.5 (normal) to 1 (strong); one, or one for each time "
+            "(0.2,1)."
+        ),
+    ] = None,
+    emotion_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take the emotion of other speech (a sound file) or of a motion (.npz, .json, .glb, Live Link .csv). "
+            "Given several times, they are blended: FILE, or FILE:WEIGHT."
+        ),
+    ] = None,
+    emotion_weight: Annotated[
+        float, typer.Option(help="How far to go from the speech's own emotion (0) to the one asked for (1).")
+    ] = 1.0,
+    emotion_windows: Annotated[
+        float | None,
+        typer.Option(help="Hear the speech's own emotion in windows of this many seconds, so that it moves over time."),
     ] = None,
     spread: Annotated[
         float, typer.Option(help="How far draws go from the mean emotion; 0 draws the mean itself.")
@@ -117,6 +138,7 @@ def sample(
     Example: `deeptalk sample speech.wav --takes 4 --emotion happy --intensity 0.8 --out takes/`
     """
     from deeptalk.commands import sample_files
+    from deeptalk.emotion_request import parse_references
 
     written = sample_files(
         speech,
@@ -130,6 +152,9 @@ def sample(
         seed=seed,
         emotion=emotion,
         intensity=intensity,
+        emotion_from=parse_references(emotion_from or []),
+        emotion_weight=emotion_weight,
+        emotion_windows=emotion_windows,
         spread=spread,
         temperature=temperature,
     )

@@ -24,7 +24,7 @@ from deeptalk.benchmark import (
 from deeptalk.bundle import Part, read_part, weights_sha256
 from deeptalk.config import compose, find_preset, save_config
 from deeptalk.corpus import Corpus, CorpusConfig, FeatureStore, build_corpus
-from deeptalk.emotions import emotion_index
+from deeptalk.emotion_request import read_request
 from deeptalk.errors import UserError
 from deeptalk.export import check_format
 from deeptalk.export.page import Page, PageScene, PageTake, write_page
@@ -118,7 +118,7 @@ def sample_files(
 ) -> list[Path]:
     """Perform recordings and write every take; returns the files in the order they were written.
 
-    Everything is checked before the first take is made: formats, names, the recordings themselves. Takes of a
+    Everything is checked before the first take is made: formats, names, emotions, the recordings themselves. Takes of a
     recording are written as soon as they are there.
 
     Args:
@@ -136,11 +136,12 @@ def sample_files(
     Raises UserError for whatever cannot be done.
     """
     names = _check_outputs(speech, formats)
-    if settings.get("emotion") is not None:
-        emotion_index(settings["emotion"])
+    asked = ("emotion", "intensity", "emotion_from", "emotion_weight", "emotion_windows")
+    request = read_request(**{name: settings[name] for name in asked if name in settings})
     waveforms: list[Waveform] = [load_waveform(path) for path in speech]
     for waveform in waveforms:
         check_length(waveform)
+        request.check_end(waveform.seconds, str(waveform.path))
     shown_on = None if head is None else load_rig(head)
     talker = load(bundle, speech_source)
     rig = shown_on or talker.rig

@@ -1,8 +1,6 @@
 """From speech to takes: `load()` finds a bundle, `Talker.perform()` acts."""
 
 import hashlib
-import math
-import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,23 +13,20 @@ from torch import Tensor
 
 from dee import GaussianEmbedding
 from deeptalk import __version__
+from deeptalk.arguments import Speech, as_waveform, number, whole
 from deeptalk.bundle import Bundle, read_bundle
-from deeptalk.emotions import EMOTIONS, emotion_index
+from deeptalk.emotion_request import Emotion, EmotionRequest, References, read_request
+from deeptalk.emotion_source import EmotionSource
 from deeptalk.errors import UserError
 from deeptalk.face import load_rig
 from deeptalk.files import write_text
-from deeptalk.speech import SpeechEncoder, Waveform, build_encoder, check_samples, load_waveform
+from deeptalk.speech import SpeechEncoder, Waveform, build_encoder
 from deeptalk.take import Take
 from deeptalk.talker.sampling import Drawn, gumbel_noise, take_generator
 from thvqvae.hierarchy import level_frames
 
-Speech = str | Path | Waveform | tuple[np.ndarray, int]
-"""One piece of speech: a file, a checked recording, or (samples, sample rate in Hz)."""
-
 LONGEST_SECONDS = 120.0
 """Longest speech performed in one pass: attention needs memory with the square of the length, about 1 GB here."""
-
-_DEFAULT_INTENSITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,8 +35,7 @@ class _Settings:
 
     takes: int
     seed: int
-    emotion: str | None
-    intensity: float | None
+    emotion: EmotionRequest
     spread: float
     temperatures: tuple[float, float]
     speaker: str | None
@@ -89,11 +83,14 @@ class Talker:
         speech: Speech | list[Speech],
         takes: int = 4,
         seed: int = 0,
-        emotion: str | None = None,
-        intensity: float | int | None = None,
+        emotion: Emotion | None = None,
+        intensity: float | int | Sequence[float | int] | str | None = None,
         spread: float | int = 1.0,
         temperature: float | int | tuple[float, float] = 1.0,
         speaker: str | None = None,
+        emotion_from: References | None = None,
+        emotion_weight: float | int = 1.0,
+        emotion_windows: float | int | None = None,
         on_take: Callable[[], object] | None = None,
     ) -> list[Take] | list[list[Take]]:
         """Different performances of the same speech.
@@ -105,11 +102,18 @@ class Talker:
             speech: a file, a `Waveform`, (samples, rate), or a list of those, which gives a list of lists.
             takes: how many, at least 1.
             seed: any whole number.
-            emotion: act this label (`deeptalk.emotions.EMOTIONS`); None draws from what the speech sounds like.
-            intensity: strength of `emotion`, 0 (neutral) to 1 (strong); 0.5 (normal) if not given.
+            emotion: act this label (`deeptalk.emotions.EMOTIONS`); a blend, `{"happy": 0.7, "sad": 0.3}`; or key points
+                in seconds, `[(0, "happy"), (4, "sad")]`, between which it moves. None draws from what the speech sounds
+                like. `deeptalk.emotion_request` says how all this is written as text.
+            intensity: strength of `emotion`, 0 (neutral) to 1 (strong); 0.5 (normal) if not given. One for all key
+                points, or a list with one for each.
             spread: scale of DEE's standard deviation when the emotion vector is drawn, 0 or more.
             temperature: of the draw of the codes, for both levels or as (top, bottom), 0 or more.
             speaker: a speaker of the training corpus; None is the mean of all.
+            emotion_from: take the emotion of other speech, or of a motion (a `Take` or its file); several are blended,
+                as a list, or with weights as a mapping.
+            emotion_weight: how far to go from the speech's own emotion (0) to the one asked for (1).
+            emotion_windows: hear the speech's own emotion in windows of this many seconds, so that it moves over time.
             on_take: called after each take, for a progress bar.
 
         Returns:
@@ -118,15 +122,17 @@ class Talker:
 
         Raises UserError for speech that cannot be read, or a setting out of its range.
         """
-        settings = _check_settings(takes, seed, emotion, intensity, spread, temperature, speaker)
-        identity = self._speaker_number(settings.speaker)
-        if isinstance(speech, list):
-            return [self._perform(_waveform(one), settings, identity, on_take) for one in speech]
-        return self._perform(_waveform(speech), settings, identity, on_take)
+        request = read_request(emotion, intensity, emotion_from, emotion_weight, emotion_windows)
+        settings = _check_settings(takes, seed, request, spread, temperature, speaker)
+        self._speaker_number(settings.speaker)
+        with torch.inference_mode():
+            source = EmotionSource(request, self.bundle, self.encoder, self.device)
+            if isinstance(speech, list):
+                return [self._perform(as_waveform(one), settings, source, on_take) for one in speech]
+            return self._perform(as_waveform(speech), settings, source, on_take)
 
-    @torch.inference_mode()
     def _perform(
-        self, waveform: Waveform, settings: _Settings, identity: int, on_take: Callable[[], object] | None
+        self, waveform: Waveform, settings: _Settings, emotions: EmotionSource, on_take: Callable[[], object] | None
     ) -> list[Take]:
         """All takes of one recording.
 
@@ -134,13 +140,14 @@ class Talker:
         and a code that is nearly as likely as another would then now and then change a whole take.
         """
         check_length(waveform)
+        settings.emotion.check_end(waveform.seconds, str(waveform.path or "the speech"))
         samples = torch.from_numpy(waveform.samples)[None].to(self.device)
         features, lengths = self.encoder(samples, torch.tensor([samples.shape[1]], device=self.device))
-        source = self._emotion(features, lengths, settings)
+        source = emotions.gaussian(features, lengths, waveform.seconds)
         recipe = self._recipe(waveform, settings)
         takes = []
         for index in range(settings.takes):
-            motion = self._draw(features, lengths, source, settings, identity, index)
+            motion = self._draw(features, lengths, source, settings, index)
             limited, excess = self._limit(motion)
             takes.append(
                 Take(
@@ -161,34 +168,22 @@ class Talker:
         lengths: Tensor,
         source: GaussianEmbedding,
         settings: _Settings,
-        identity: int,
         index: int,
     ) -> np.ndarray:
         """(frame, channel) float32 of one take: emotion vector first, then top codes, then bottom codes."""
         generator = take_generator(settings.seed, index)
-        vector = source.sample(generator, settings.spread)
+        vector = source.sample(generator, settings.spread, shared_noise=True)
         predictor = self.bundle.predictor
         top, bottom, _ = level_frames(features.shape[1])
         noise = (
             gumbel_noise(top, predictor.config.top_codes, generator)[None],
             gumbel_noise(bottom, predictor.config.bottom_codes, generator)[None],
         )
-        speaker = torch.tensor([identity], device=self.device)
+        speaker = torch.tensor([self._speaker_number(settings.speaker)], device=self.device)
         choose = Drawn(noise, settings.temperatures)
-        prediction = predictor(features, vector, speaker, lengths, self.bundle.motion_prior, choose)
+        moving = vector if len(vector) == 1 else vector[None]
+        prediction = predictor(features, moving, speaker, lengths, self.bundle.motion_prior, choose)
         return prediction.motion[0].float().cpu().numpy()
-
-    def _emotion(self, features: Tensor, lengths: Tensor, settings: _Settings) -> GaussianEmbedding:
-        """The Gaussian that emotion vectors are drawn from: that of the speech, or of a label."""
-        dee = self.bundle.dee
-        if settings.emotion is None:
-            return dee.embed_speech(features, lengths)
-        strength = torch.tensor([settings.intensity], device=self.device)
-        try:
-            label = torch.tensor([dee.config.emotions.index(settings.emotion)], device=self.device)
-            return dee.emotion_vector(label, strength, self.bundle.predictor.config.emotion_source)
-        except ValueError as error:
-            raise UserError(f"Bundle {self.bundle.folder} cannot act {settings.emotion!r}: {error}") from error
 
     def _limit(self, motion: np.ndarray) -> tuple[np.ndarray, dict[str, float | int]]:
         """Motion within the rig's limits, and how many values were beyond and by how much at most."""
@@ -213,8 +208,7 @@ class Talker:
             "speech": waveform.path.name if waveform.path else None,
             "speech_sha256": hashlib.sha256(waveform.samples.tobytes()).hexdigest(),
             "seed": settings.seed,
-            "emotion": settings.emotion,
-            "intensity": settings.intensity,
+            **settings.emotion.recipe(),
             "spread": settings.spread,
             "temperature": list(settings.temperatures),
             "speaker": settings.speaker,
@@ -231,63 +225,23 @@ def check_length(waveform: Waveform) -> None:
         )
 
 
-def _waveform(speech: Any) -> Waveform:
-    if isinstance(speech, Waveform):
-        return speech
-    if isinstance(speech, str | Path):
-        return load_waveform(speech)
-    if isinstance(speech, tuple) and len(speech) == 2:
-        return check_samples(np.asarray(speech[0]), speech[1])
-    raise UserError(
-        f"Speech is given as {type(speech).__name__}; expected a file's path, a Waveform, (samples, sample rate), or a "
-        "list of those."
-    )
-
-
-def _whole(name: str, value: Any) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise UserError(f"{name} is {value!r}; expected a whole number.") from None
-
-
-def _number(name: str, value: Any, expected: str, highest: float = math.inf) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and 0 <= number <= highest):
-        raise UserError(f"{name} is {value!r}; expected {expected}.")
-    return number
-
-
 def _check_settings(
-    takes: Any, seed: Any, emotion: str | None, intensity: Any, spread: Any, temperature: Any, speaker: str | None
+    takes: Any, seed: Any, emotion: EmotionRequest, spread: Any, temperature: Any, speaker: str | None
 ) -> _Settings:
     """Settings in their canonical form; raises UserError for the first that is out of range."""
-    if _whole("takes", takes) < 1:
+    if whole("takes", takes) < 1:
         raise UserError(f"takes is {takes}; expected at least 1.")
     if isinstance(temperature, Sequence) and not isinstance(temperature, str):
         if len(temperature) != 2:
             raise UserError(f"temperature has {len(temperature)} values; expected one number, or two as (top, bottom).")
-        levels = [_number("temperature", level, "numbers of 0 or more") for level in temperature]
+        levels = [number("temperature", level, "numbers of 0 or more") for level in temperature]
     else:
-        levels = [_number("temperature", temperature, "a number of 0 or more")] * 2
-    label = None if emotion is None else EMOTIONS[emotion_index(emotion)]
-    if label is None and intensity is not None:
-        raise UserError(f"intensity is {intensity} but no emotion is given; give an emotion, or leave intensity out.")
-    strength = None
-    if label is not None:
-        given = _DEFAULT_INTENSITY if intensity is None else intensity
-        strength = _number("intensity", given, "a number from 0 (neutral) to 1 (strong)", highest=1.0)
+        levels = [number("temperature", temperature, "a number of 0 or more")] * 2
     return _Settings(
-        takes=operator.index(takes),
-        seed=_whole("seed", seed),
-        emotion=label,
-        intensity=strength,
-        spread=_number("spread", spread, "a number of 0 or more"),
+        takes=whole("takes", takes),
+        seed=whole("seed", seed),
+        emotion=emotion,
+        spread=number("spread", spread, "a number of 0 or more"),
         temperatures=(levels[0], levels[1]),
         speaker=speaker,
     )

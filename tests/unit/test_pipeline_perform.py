@@ -7,7 +7,9 @@ import soundfile
 from tiny_talker import write_tiny_parts
 
 import deeptalk.pipeline as pipeline
+from deeptalk.arguments import as_waveform
 from deeptalk.bundle import write_bundle
+from deeptalk.emotion_request import EmotionRequest
 from deeptalk.errors import UserError
 from deeptalk.face import load_rig
 from deeptalk.pipeline import Talker, load
@@ -185,7 +187,7 @@ def test_bad_settings_are_one_sentence(talker, settings, message):
 
 def test_settings_of_another_type_are_one_sentence():
     # past `perform`, whose annotations are checked in tests but not where people run it
-    good = {"takes": 1, "seed": 0, "emotion": None, "intensity": None, "spread": 1, "temperature": 1, "speaker": None}
+    good = {"takes": 1, "seed": 0, "emotion": EmotionRequest(), "spread": 1, "temperature": 1, "speaker": None}
     assert pipeline._check_settings(**{**good, "takes": np.int64(3)}).takes == 3
     for name, value, message in (
         ("takes", 1.5, r"takes is 1\.5; expected a whole number"),
@@ -205,7 +207,7 @@ def test_bad_speech_is_one_sentence(talker, tmp_path):
     with pytest.raises(UserError, match="0 samples"):
         talker.perform((np.zeros(0), 16000))
     with pytest.raises(UserError, match="Speech is given as ndarray; expected"):
-        pipeline._waveform(SPEECH[0])
+        as_waveform(SPEECH[0])
     with pytest.raises(UserError, match=r"lasts 130\.0 s; up to 120 s can be performed at once"):
         talker.perform((np.zeros(130 * 16000, np.float32), 16000))
 

@@ -1,0 +1,124 @@
+"""From what is asked of the emotion to the Gaussians that emotion vectors are drawn from."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dee import GaussianEmbedding
+from dee.steering import blend, track, window_starts
+from deeptalk.bundle import Bundle
+from deeptalk.emotion_request import EmotionRequest, KeyPoint, ReferenceClip
+from deeptalk.errors import UserError
+from deeptalk.speech import SpeechEncoder, Waveform
+from deeptalk.take import Take
+
+LARGEST_RATE_DIFFERENCE = 1e-3
+"""Frames a second by which a reference motion may differ from the bundle's."""
+STILL_DEVIATION = 1.01e-3
+"""Channels that deviate by less never moved in DEE's training: it divides by 1e-3 at least."""
+
+
+class EmotionSource:
+    """Gaussians of one request, piece of speech by piece of speech.
+
+    Labels are looked up on the side of DEE whose draws trained the talker, other speech is heard by the speech side,
+    a motion is seen by the motion side. Labels and references are embedded once, on making.
+
+    Raises UserError for a label that the bundle cannot act, or a motion of another rig or frame rate than its takes.
+    """
+
+    def __init__(self, request: EmotionRequest, bundle: Bundle, encoder: SpeechEncoder, device: torch.device):
+        self.request = request
+        self.bundle = bundle
+        self.device = device
+        self.asked: GaussianEmbedding | None = None
+        if request.keys:
+            self.asked = GaussianEmbedding.concatenate([self._labelled(key) for key in request.keys])
+        elif request.references:
+            parts = [self._reference(clip, encoder) for clip in request.references]
+            self.asked = self._blend(parts, [clip.weight for clip in request.references])
+
+    def gaussian(
+        self, features: Float[Tensor, "1 frame feature"], lengths: Int[Tensor, "1"], seconds: float
+    ) -> GaussianEmbedding:
+        """A Gaussian for one piece of speech: one row, or one a frame where the emotion moves."""
+        frames, rate, weight = features.shape[1], self.bundle.talker.frame_rate, self.request.weight
+        centres = (torch.arange(frames, device=self.device, dtype=torch.float64) + 0.5) / rate
+        asked = self.asked
+        if asked is not None and len(asked) > 1:
+            times = [key.seconds if math.isfinite(key.seconds) else seconds for key in self.request.keys]
+            asked = track(asked, torch.tensor(times, device=self.device, dtype=torch.float64), centres)
+        if asked is not None and weight == 1:
+            return asked
+        own = self._own(features, lengths, centres)
+        if asked is None:
+            return own
+        rows = max(len(own), len(asked))
+        return _rows(own, rows).interpolate(_rows(asked, rows), weight)
+
+    def _own(self, features: Tensor, lengths: Tensor, centres: Tensor) -> GaussianEmbedding:
+        """The emotion of the speech itself: as a whole, or in windows whose Gaussians hold at their centres."""
+        frames, window = features.shape[1], features.shape[1]
+        if self.request.window_seconds is not None:
+            window = max(1, round(self.request.window_seconds * self.bundle.talker.frame_rate))
+        if frames <= window:
+            return self.bundle.dee.embed_speech(features, lengths)
+        starts = window_starts(frames, window).to(self.device)
+        place = starts[:, None] + torch.arange(window, device=self.device)
+        heard = self.bundle.dee.embed_speech(features[0][place], torch.full_like(starts, window))
+        return track(heard, (starts + window / 2).double() / self.bundle.talker.frame_rate, centres)
+
+    def _labelled(self, key: KeyPoint) -> GaussianEmbedding:
+        dee, side = self.bundle.dee, self.bundle.predictor.config.emotion_source
+        strength = torch.tensor([key.intensity], device=self.device)
+        parts = []
+        for name, _ in key.labels:
+            try:
+                label = torch.tensor([dee.config.emotions.index(name)], device=self.device)
+                parts.append(dee.emotion_vector(label, strength, side))
+            except ValueError as error:
+                raise UserError(f"Bundle {self.bundle.folder} cannot act {name!r}: {error}") from error
+        return self._blend(parts, [weight for _, weight in key.labels])
+
+    def _blend(self, parts: list[GaussianEmbedding], weights: list[float]) -> GaussianEmbedding:
+        try:
+            return blend(GaussianEmbedding.concatenate(parts), torch.tensor(weights, device=self.device))
+        except ValueError as error:
+            raise UserError(f"These emotions cannot be blended: {error}") from error
+
+    def _reference(self, clip: ReferenceClip, encoder: SpeechEncoder) -> GaussianEmbedding:
+        if isinstance(clip.content, Take):
+            return self._seen(clip.content, clip.name or "The reference motion")
+        return self._heard(clip.content, encoder)
+
+    def _heard(self, waveform: Waveform, encoder: SpeechEncoder) -> GaussianEmbedding:
+        samples = torch.from_numpy(waveform.samples)[None].to(self.device)
+        features, lengths = encoder(samples, torch.tensor([samples.shape[1]], device=self.device))
+        return self.bundle.dee.embed_speech(features, lengths)
+
+    def _seen(self, take: Take, name: str) -> GaussianEmbedding:
+        part = self.bundle.talker
+        if take.rig != part.rig:
+            raise UserError(
+                f"{name} is of rig {take.rig!r}, the bundle of rig {part.rig!r}; give a motion with the channels of "
+                f"{part.rig!r}."
+            )
+        if abs(take.frame_rate - part.frame_rate) > LARGEST_RATE_DIFFERENCE:
+            raise UserError(
+                f"{name} has {take.frame_rate:g} frames a second, the bundle {part.frame_rate:g}; resample it first, "
+                "with `deeptalk.corpus.resample.resample_motion`."
+            )
+        dee = self.bundle.dee
+        reader = dee if dee.recogniser is None else dee.recogniser  # which standardises motion
+        motion = torch.from_numpy(take.motion)[None].to(self.device)
+        # Blinks, gaze and whatever else never moved in training: one lowered lid would outweigh the whole face.
+        motion = torch.where(reader.motion_std < STILL_DEVIATION, reader.motion_mean, motion)
+        return dee.embed_motion(motion, torch.tensor([motion.shape[1]], device=self.device))
+
+
+def _rows(embedding: GaussianEmbedding, count: int) -> GaussianEmbedding:
+    if len(embedding) == count:
+        return embedding
+    return GaussianEmbedding(embedding.mean.expand(count, -1), embedding.log_variance.expand(count, -1))
