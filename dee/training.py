@@ -36,6 +36,9 @@ class DEETrainingConfig:
     """Adam's learning rate at the start."""
     final_learning_rate: float = 1e-6
     """Learning rate at the end of the cosine."""
+    speech_learning_rate: float = 1e-5
+    """Learning rate at the start of what is trained of the speech encoder, where any of it is; the paper has one for
+    all."""
     targets: Literal["identity", "speech", "emotion"] = "identity"
     """Pairs of a batch that match: a clip and itself, also performances of the same speech, or of the same emotion."""
     vib_weight: float = 1e-6
@@ -65,10 +68,18 @@ class DEETrainingConfig:
 class DEETraining(pl.LightningModule):
     """Trains `self.model` on batches of features, motion, lengths, emotion and speech (clip windows).
 
+    `speech`, where given, makes the features of a batch (batch, frame, feature) from all that is in it, and is trained
+    as far as its weights ask for gradients; it is part of the checkpoints and not of `self.model`.
+
     Logs every term of the loss under `train/` and `val/`, and retrieval over the whole validation set.
     """
 
-    def __init__(self, config: DEEConfig | Mapping[str, Any], training: DEETrainingConfig | Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        config: DEEConfig | Mapping[str, Any],
+        training: DEETrainingConfig | Mapping[str, Any],
+        speech: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         # a checkpoint gives both back as plain dicts
         config = config if isinstance(config, DEEConfig) else DEEConfig.from_dict(config)
@@ -80,6 +91,12 @@ class DEETraining(pl.LightningModule):
         self.model = DEE(config)
         if training.label_weight:
             self.label_logits = nn.Linear(config.embedding_size, len(config.emotions))
+        self.speech = speech
+        if speech is not None and training.speech_learning_rate < training.final_learning_rate:
+            raise ValueError(
+                f"speech_learning_rate {training.speech_learning_rate} is below final_learning_rate "
+                f"{training.final_learning_rate}, where both end; raise the one or lower the other."
+            )
         self._validation: list[tuple[GaussianEmbedding, GaussianEmbedding, Tensor]] = []
 
     def _targets(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -130,6 +147,9 @@ class DEETraining(pl.LightningModule):
         labels = functional.one_hot(emotion.clamp(min=0), logits.shape[-1]).to(logits) * known[:, None]
         return functional.cross_entropy(logits, mix.targets(labels), reduction="sum") / known.sum().clamp(min=1)
 
+    def _features(self, batch: dict[str, Tensor]) -> Tensor:
+        return batch["features"] if self.speech is None else self.speech(batch)
+
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Loss of one batch."""
         mix, motion = None, batch["motion"]
@@ -137,7 +157,7 @@ class DEETraining(pl.LightningModule):
             generator = torch.default_generator  # on the CPU, as every draw of a step
             mix = draw_mix(batch["lengths"], motion.shape[1], self.training_config.mixed_share, generator)
             motion = mix.sequences(motion)
-        embeddings = self.model({**batch, "motion": motion})
+        embeddings = self.model({**batch, "features": self._features(batch), "motion": motion})
         terms = self.losses(embeddings["speech"], embeddings["motion"], batch, mix)
         size = len(batch["lengths"])
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=size)
@@ -154,7 +174,7 @@ class DEETraining(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Logs the terms and keeps the embeddings for retrieval over the whole set."""
-        embeddings = self.model(batch)
+        embeddings = self.model({**batch, "features": self._features(batch)})
         speech, motion = embeddings["speech"], embeddings["motion"]
         terms = self.losses(speech, motion, batch)
         self.log_dict({f"val/{name}": value for name, value in terms.items()}, batch_size=len(batch["lengths"]))
@@ -173,8 +193,16 @@ class DEETraining(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam with a cosine over all steps of the run."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.training_config.learning_rate)
+        own = [
+            parameter
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad and not name.startswith("speech.")
+        ]
+        groups: list[dict[str, Any]] = [{"params": own}]
+        if self.speech is not None:
+            tuned = [parameter for parameter in self.speech.parameters() if parameter.requires_grad]
+            groups.append({"params": tuned, "lr": self.training_config.speech_learning_rate})
+        optimizer = torch.optim.Adam(groups, lr=self.training_config.learning_rate)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(
             optimizer,
             T_max=int(self.trainer.estimated_stepping_batches),

@@ -27,8 +27,10 @@ Model = TypeVar("Model")
 FORMAT_VERSION = 1
 PART_NAMES = ("thvqvae", "dee", "talker")
 """The parts that a bundle needs to perform."""
-OPTIONAL = ("speech",)
-"""Parts that it may have besides: a speech encoder that was trained with DEE."""
+TUNED = "speech"
+"""A speech encoder that was trained with DEE; it lies beside DEE's part, in a run and in a bundle."""
+OPTIONAL = (TUNED,)
+"""Parts that it may have besides."""
 STAND_ALONE = ("recogniser", "emotalk")
 """Trained parts that belong to no bundle; DEE holds a copy of its recogniser."""
 _PART_FILES = ("config.json", "model.safetensors", "part.json")
@@ -137,6 +139,20 @@ def weights_sha256(folder: str | Path) -> str:
     return file_sha256(Path(folder) / "model.safetensors")
 
 
+def tuned_speech(dee: str | Path) -> Path | None:
+    """The folder of the speech encoder that was trained with a DEE, beside its part; None where it was not trained.
+
+    Raises UserError where it is gone, or another.
+    """
+    part, folder = read_part(dee, "dee"), Path(dee).resolve().parent / TUNED
+    if TUNED not in part.parents:
+        return None
+    if not (folder / "model.safetensors").is_file():
+        raise UserError(f"{dee} was trained together with its speech encoder, which belongs in {folder}; put it there.")
+    check_fit({"dee": part, TUNED: read_part(folder, TUNED)}, {TUNED: weights_sha256(folder)})
+    return folder
+
+
 def check_fit(parts: Mapping[str, Part], weights: Mapping[str, str]) -> None:
     """Raise UserError naming the first two parts that do not fit: rig, frame rate, speech features, parent weights.
 
@@ -188,6 +204,7 @@ def write_bundle(out: str | Path, folders: Mapping[str, str | Path], notes: str 
     names = [name for name in (*PART_NAMES, *OPTIONAL) if name in folders]
     parts = {name: read_part(folders[name], name) for name in names}
     check_fit(parts, {name: weights_sha256(folders[name]) for name in names})
+    _check_tuned(parts, "These parts")
     last = parts.get("talker") or parts[names[0]]
     heard = next((part.speech for part in reversed(parts.values()) if part.speech), None)
     with atomic_folder(out, "manifest.json") as temporary:
@@ -210,6 +227,12 @@ def write_bundle(out: str | Path, folders: Mapping[str, str | Path], notes: str 
         write_json(temporary / "manifest.json", manifest)
         write_text(temporary / "README.md", _model_card(parts, files, notes))
     return out
+
+
+def _check_tuned(parts: Mapping[str, Part], where: str) -> None:
+    """Raise UserError where DEE was trained with its speech encoder and that is not there."""
+    if "dee" in parts and TUNED in parts["dee"].parents and TUNED not in parts:
+        raise UserError(f"{where} lack the part {TUNED}, the speech encoder that was trained with dee; add it.")
 
 
 _USE = """From 16 kHz speech to facial motion: {speakers} known speakers. Each take is one draw of emotion and codes.
@@ -251,9 +274,14 @@ what they did not say.
 """
 
 
+def _names(manifest: Mapping[str, Any]) -> list[str]:
+    """The parts of a bundle that performs."""
+    return [*PART_NAMES, *(name for name in OPTIONAL if name in manifest["parts"])]
+
+
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raise UserError for a file that lies outside, is missing, or is not the one the manifest knows."""
-    wanted = {f"{part}/{file}" for part in PART_NAMES for file in _PART_FILES}
+    wanted = {f"{part}/{file}" for part in _names(manifest) for file in _PART_FILES}
     for name in manifest["files"]:
         # Only the name is judged: a hub cache links every file to its blob folder, and the hash vouches for the bytes.
         path = PurePosixPath(name)
@@ -309,8 +337,10 @@ def read_bundle(folder: str | Path) -> Bundle:
             "on them, or give a bundle that has one."
         )
     _check_files(folder, manifest)
-    parts = {name: read_part(folder / name, name) for name in PART_NAMES}
-    check_fit(parts, {name: manifest["files"][f"{name}/model.safetensors"] for name in PART_NAMES})
+    names = _names(manifest)
+    parts = {name: read_part(folder / name, name) for name in names}
+    check_fit(parts, {name: manifest["files"][f"{name}/model.safetensors"] for name in names})
+    _check_tuned(parts, f"The parts of bundle {folder}")
     talker = parts["talker"]
     for key, own in (("rig", talker.rig), ("frame_rate", talker.frame_rate)):
         if manifest[key] != own:

@@ -1,41 +1,39 @@
 """The training stages: each a config, a run folder with logs and checkpoints, and a part that later stages stand on.
 
-A run folder holds `config.yaml` (resolved), `checkpoints/`, `csv/`, `wandb/` and `model/`, the trained part.
+A run folder holds `config.yaml` (resolved), `checkpoints/`, `csv/`, `wandb/` and `model/`, the trained part; that of a
+DEE that trained blocks of its speech encoder also `speech/`, the encoder.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dee import (
-    DEE,
-    DEEConfig,
-    DEETraining,
-    DEETrainingConfig,
-    ExpressionRecogniser,
-    RecogniserConfig,
-    RecogniserTraining,
-    RecogniserTrainingConfig,
-)
+from dee import DEE, DEEConfig, DEETraining, ExpressionRecogniser, RecogniserTraining
 from dee.recogniser_training import accuracies
-from deeptalk.baselines import EmoTalkConfig, EmoTalkTraining, EmoTalkTrainingConfig
-from deeptalk.bundle import Part, SpeechFeatures, check_fit, read_part, weights_sha256, write_bundle, write_part
+from deeptalk.baselines import EmoTalkTraining
+from deeptalk.bundle import (
+    TUNED,
+    Part,
+    SpeechFeatures,
+    check_fit,
+    read_part,
+    tuned_speech,
+    weights_sha256,
+    write_bundle,
+    write_part,
+)
 from deeptalk.config import compose, config_dict, find_preset
 from deeptalk.corpus import (
     ClipWindows,
-    ClipWindowsConfig,
     Corpus,
     FeatureStore,
     MotionFrames,
-    MotionFramesConfig,
     MotionWindows,
-    MotionWindowsConfig,
     SwappedPairs,
-    SwappedPairsConfig,
     feature_statistics,
     motion_statistics,
     open_corpora,
@@ -44,103 +42,11 @@ from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.face import channels_of, compact_vertices, load_rig
 from deeptalk.files import write_json
-from deeptalk.speech import SpeechEncoder, StackedEncoder, build_encoder
-from deeptalk.talker import IndexPredictorConfig, TalkerTraining, TalkerTrainingConfig
-from deeptalk.training import TrainerConfig, fit, open_run
-from thvqvae import THVQVAE, THVQVAEConfig, THVQVAETraining, THVQVAETrainingConfig
-
-SPEECH = "whisper:2s+prosody"
-"""Whisper in short windows: trained on clips of two seconds, a model then hears long speech as it heard those."""
-
-
-def _region_weights() -> dict[str, float]:
-    return {"face": 1.0, "lips": 4.0, "upper_face": 1.0}
-
-
-@dataclass(frozen=True)
-class THVQVAEStage:
-    """The motion prior's run."""
-
-    model: THVQVAEConfig = field(default_factory=THVQVAEConfig)
-    """Network; the number of channels is the corpus's."""
-    training: THVQVAETrainingConfig = field(default_factory=THVQVAETrainingConfig)
-    """Optimiser and losses."""
-    data: MotionWindowsConfig = field(default_factory=MotionWindowsConfig)
-    """Windows of motion."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    """Length and device."""
-    region_weights: dict[str, float] = field(default_factory=_region_weights)
-    """How much the vertices of each region count in vertex losses."""
-
-
-@dataclass(frozen=True)
-class RecogniserStage:
-    """The expression recogniser's run."""
-
-    model: RecogniserConfig = field(default_factory=RecogniserConfig)
-    """Network; the number of channels is the corpus's."""
-    training: RecogniserTrainingConfig = field(default_factory=RecogniserTrainingConfig)
-    """Optimiser and augmentation."""
-    data: MotionFramesConfig = field(default_factory=MotionFramesConfig)
-    """Frames of motion."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    """Length and device."""
-
-
-@dataclass(frozen=True)
-class DEEStage:
-    """The emotion embedding's run."""
-
-    speech: str = SPEECH
-    """Speech encoders, joined by '+'."""
-    reads: str = ""
-    """The one of these encoders that DEE reads, the others being for the talker; empty reads all."""
-    model: DEEConfig = field(default_factory=DEEConfig)
-    """Network; the numbers of features and channels are the encoder's and the corpus's, the recogniser its parent."""
-    training: DEETrainingConfig = field(default_factory=DEETrainingConfig)
-    """Optimiser and losses."""
-    data: ClipWindowsConfig = field(default_factory=ClipWindowsConfig)
-    """Windows of speech with motion."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    """Length and device."""
-
-
-@dataclass(frozen=True)
-class TalkerStage:
-    """The talker's run: stage 1 (reconstruction), then stage 2 from its weights (with emotion consistency)."""
-
-    speech: str = SPEECH
-    """Speech encoders, joined by '+'; the same as DEE's."""
-    model: IndexPredictorConfig = field(default_factory=IndexPredictorConfig)
-    """Network; sizes that the parents, the encoder and the corpus decide are taken from them."""
-    stage_1: TalkerTrainingConfig = field(default_factory=TalkerTrainingConfig)
-    """Optimiser and losses of stage 1."""
-    stage_2: TalkerTrainingConfig = field(default_factory=lambda: TalkerTrainingConfig(stage=2))
-    """Optimiser and losses of stage 2."""
-    data: ClipWindowsConfig = field(default_factory=lambda: ClipWindowsConfig(frame_multiple=4))
-    """Windows of speech with motion, a multiple of 4 frames long."""
-    trainer_1: TrainerConfig = field(default_factory=TrainerConfig)
-    """Length and device of stage 1."""
-    trainer_2: TrainerConfig = field(default_factory=TrainerConfig)
-    """Length and device of stage 2."""
-    region_weights: dict[str, float] = field(default_factory=_region_weights)
-    """How much the vertices of each region count in vertex losses."""
-
-
-@dataclass(frozen=True)
-class EmoTalkStage:
-    """The run of EmoTalk."""
-
-    speech: str = SPEECH
-    """Speech encoders, joined by '+'."""
-    model: EmoTalkConfig = field(default_factory=EmoTalkConfig)
-    """Network; sizes that the encoder and the corpus decide are taken from them."""
-    training: EmoTalkTrainingConfig = field(default_factory=EmoTalkTrainingConfig)
-    """Optimiser and losses."""
-    data: SwappedPairsConfig = field(default_factory=SwappedPairsConfig)
-    """Quadruples of two sentences by two emotions."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    """Length and device."""
+from deeptalk.speech import Source, SpeechEncoder, StackedEncoder, TunedFeatures, build_encoder, with_tuned
+from deeptalk.stage_configs import DEEStage, EmoTalkStage, RecogniserStage, TalkerStage, THVQVAEStage
+from deeptalk.talker import TalkerTraining
+from deeptalk.training import fit, open_run
+from thvqvae import THVQVAE, THVQVAETraining
 
 
 @dataclass(frozen=True)
@@ -266,15 +172,24 @@ def _train_dee(run: Run, config: DEEStage) -> Path:
     config = dataclasses.replace(config, model=model)
     run.open(config)
     torch.manual_seed(config.trainer.seed)
-    module = DEETraining(config.model, config.training)
+    speech = None
+    if config.trained_blocks:
+        assert run.encoder is not None
+        speech = TunedFeatures(run.encoder, config.trained_blocks, config.reads)
+    module = DEETraining(config.model, config.training, speech)
     if recogniser is not None and module.model.recogniser is not None:
         module.model.recogniser.load_state_dict(recogniser.state_dict())
     module.model.set_statistics(*feature_statistics(store, run.corpus), *motion_statistics(run.corpus))
-    data = ClipWindows(run.corpus, store, config.data)
+    data = ClipWindows(run.corpus, store, config.data, waveforms=speech is not None)
     fit(module, data, config.trainer, run.folder, "val/loss", run.progress)
+    parents = dict(run.parents)
+    if speech is not None:
+        network = speech.cpu().network.requires_grad_(False)
+        parents[TUNED] = write_part(run.folder / TUNED, network, run.part(TUNED, config))
+        store = run.store()
     whole = ClipWindows(run.corpus, store, dataclasses.replace(config.data, whole_clips=True))
     module.model.fit_prototypes(whole.train_dataloader())
-    return write_part(run.folder / "model", module.model, run.part("dee", config, run.parents))
+    return write_part(run.folder / "model", module.model, run.part("dee", config, parents))
 
 
 def _train_talker(run: Run, config: TalkerStage) -> Path:
@@ -364,7 +279,7 @@ def train_stage(
     preset: str = "tiny",
     words: Sequence[str] = (),
     parents: Mapping[str, str | Path] | None = None,
-    speech_source: str | None = None,
+    speech_source: Source = None,
     progress: bool = True,
 ) -> Path:
     """Train one stage on one or several corpora, or resume it.
@@ -378,7 +293,7 @@ def train_stage(
         preset: preset by word, or a YAML file.
         words: changes to the config, as key=value.
         parents: part name to run or part folder; the talker needs thvqvae and dee, dee may have a recogniser.
-        speech_source: Whisper weights, see `build_encoder`.
+        speech_source: weights of speech encoders, see `build_encoder`; those trained with DEE are found beside it.
 
     Raises UserError for a bad config, a parent of another kind, rig, frame rate, codebook or speech encoder, or a run
     folder that holds another run.
@@ -389,6 +304,11 @@ def train_stage(
         known = " and ".join(f"--{parent}" for parent in stage.parents) or "no other run"
         raise UserError(f"The stage {name} does not stand on what {strange} gives; it takes {known}.")
     config: Any = compose(stage.config, [find_preset(name, preset)], words)
-    encoder = build_encoder(config.speech, source=speech_source) if hasattr(config, "speech") else None
     folders = {parent: part_folder(folder) for parent, folder in (parents or {}).items()}
+    tuned = tuned_speech(folders["dee"]) if "dee" in folders else None
+    if tuned is not None:
+        folders[TUNED] = tuned
+    encoder = None
+    if hasattr(config, "speech"):
+        encoder = build_encoder(config.speech, with_tuned(config.speech, speech_source, tuned))
     return stage.train(Run(open_corpora(corpora), Path(out), folders, encoder, progress), config)

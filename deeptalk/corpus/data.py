@@ -184,8 +184,17 @@ class MotionWindows(CorpusData):
 class _ClipData(SeededDataset):
     """Clips of a split: one item a piece of speech, or, where emotions are balanced, a piece of speech and emotion."""
 
-    def __init__(self, corpus: Corpus, store: FeatureStore, split: str, config: ClipWindowsConfig, whole_clips: bool):
+    def __init__(
+        self,
+        corpus: Corpus,
+        store: FeatureStore,
+        split: str,
+        config: ClipWindowsConfig,
+        whole_clips: bool,
+        waveforms: bool,
+    ):
         self.corpus, self.store, self.config, self.whole_clips = corpus, store, config, whole_clips
+        self.waveforms = waveforms
         self.speakers = corpus.speakers(config.train_split)
         self.groups: list[int] = []
         self.clips: list[tuple[int, list[int]]] = []
@@ -218,7 +227,7 @@ class _ClipData(SeededDataset):
             first, length = draw_window(row.frames, shortest, max(longest, multiple), multiple, generator)
         part = slice(first, first + length)
         motion = self.corpus.motion(performance, blink_and_gaze=self.config.include_blinks_and_gaze, part=part)
-        return {
+        item = {
             "features": torch.from_numpy(self.store.get(speech, part)),
             "motion": torch.from_numpy(motion),
             "lengths": whole(length),
@@ -228,6 +237,10 @@ class _ClipData(SeededDataset):
             "speech": whole(speech),
             "performance": whole(performance),
         }
+        if self.waveforms:
+            item["waveform"] = torch.from_numpy(self.corpus.waveform(speech))
+            item |= {"num_samples": whole(len(item["waveform"])), "first_frame": whole(first)}
+        return item
 
 
 class ClipWindows(CorpusData):
@@ -236,15 +249,18 @@ class ClipWindows(CorpusData):
     Batches: "features" (b, t, f) and "motion" (b, t, c), "lengths", "emotion" and "intensity" as acted, "speaker" (its
     place among `speakers`, those of the training split; -1 for others), "speech" and "performance" (indices). Training
     items are random windows; validation items are whole clips, each with one performance that stays the same.
+
+    With `waveforms`, also the "waveform" (b, s) of the whole piece of speech with its "num_samples", and the window's
+    "first_frame" in it: an encoder hears all of it, as it did when the features were made.
     """
 
-    def __init__(self, corpus: Corpus, store: FeatureStore, config: ClipWindowsConfig):
+    def __init__(self, corpus: Corpus, store: FeatureStore, config: ClipWindowsConfig, waveforms: bool = False):
         super().__init__(config)
         self.speakers = corpus.speakers(config.train_split)
-        train = _ClipData(corpus, store, config.train_split, config, whole_clips=config.whole_clips)
+        train = _ClipData(corpus, store, config.train_split, config, config.whole_clips, waveforms)
         self.train_data = train
         self.train_groups = train.groups if config.balanced_emotions else None
-        self.val_data = _ClipData(corpus, store, config.val_split, config, whole_clips=True)
+        self.val_data = _ClipData(corpus, store, config.val_split, config, True, waveforms)
 
 
 def performances_to_train_on(corpus: Corpus, speech: int) -> list[int]:

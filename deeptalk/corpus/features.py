@@ -224,6 +224,7 @@ class _MakeFeatures:
             np.save(temporary / ARRAY, np.concatenate(rows))
         return {"encode": time.perf_counter() - started}
 
+    @torch.no_grad()
     def _encode(self, batch: list[int]) -> list[np.ndarray]:
         """Features of each piece of speech of a batch, as stored."""
         corpus, encoder, storage = self.corpus, self.encoder, self.storage

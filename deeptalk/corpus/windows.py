@@ -33,9 +33,9 @@ def pad_edge(values: Float32[np.ndarray, "frame channel"], frames: int) -> Float
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack items into a batch: scalars as they are, sequences (frame, channel) padded to the longest.
+    """Stack items into a batch: scalars as they are, sequences (frame, channel) or (sample,) padded to the longest.
 
-    Motion is padded with its last frame, features with zeros, as encoders pad theirs. The items carry their lengths.
+    Motion is padded with its last frame, others with zeros, as encoders pad theirs. The items carry their lengths.
     """
     batch: Batch = {}
     for name in items[0]:
@@ -51,7 +51,7 @@ def collate(items: Sequence[Item]) -> Batch:
 def _pad(value: Tensor, frames: int, repeat: bool) -> Tensor:
     missing = frames - len(value)
     last = value[-1:] if repeat else torch.zeros_like(value[-1:])
-    return torch.cat([value, last.expand(missing, -1)])
+    return torch.cat([value, last.expand(missing, *value.shape[1:])])
 
 
 def whole(value: int) -> Tensor:

@@ -2,15 +2,19 @@
 
 from deeptalk.speech.encoder import SpeechEncoder, pad_waveforms
 from deeptalk.speech.frames import FRAME_RATE, SAMPLE_RATE, frame_count, frame_counts
-from deeptalk.speech.stack import ENCODERS, StackedEncoder, build_encoder
+from deeptalk.speech.stack import ENCODERS, NETWORKS, Source, StackedEncoder, build_encoder, read_sources, with_tuned
+from deeptalk.speech.tuning import TunedFeatures
 from deeptalk.speech.waveform import Waveform, check_samples, load_waveform
 
 __all__ = [
     "ENCODERS",
     "FRAME_RATE",
+    "NETWORKS",
     "SAMPLE_RATE",
+    "Source",
     "SpeechEncoder",
     "StackedEncoder",
+    "TunedFeatures",
     "Waveform",
     "build_encoder",
     "check_samples",
@@ -18,4 +22,6 @@ __all__ = [
     "frame_counts",
     "load_waveform",
     "pad_waveforms",
+    "read_sources",
+    "with_tuned",
 ]

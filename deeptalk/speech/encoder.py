@@ -34,6 +34,7 @@ class SpeechEncoder(nn.Module, ABC):
         self.name = name
         self.feature_size = feature_size
         self.frame_rate = float(frame_rate)
+        self.training = False
 
     @property
     def is_trained(self) -> bool:

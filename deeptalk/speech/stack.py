@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from deeptalk.errors import UserError
+from deeptalk.files import read_json
 from deeptalk.speech.emotion2vec import Emotion2VecEncoder
 from deeptalk.speech.encoder import SpeechEncoder
 from deeptalk.speech.frames import FRAME_RATE
 from deeptalk.speech.logmel import LogMelEncoder
-from deeptalk.speech.network import NetworkEncoder
 from deeptalk.speech.prosody import ProsodyEncoder
 from deeptalk.speech.selfsupervised import MODELS, SelfSupervisedEncoder
 from deeptalk.speech.waveform import Waveform
@@ -41,6 +41,7 @@ class StackedEncoder(SpeechEncoder):
             encoders[0].frame_rate,
         )
         self.encoders = nn.ModuleList(encoders)
+        self.train(False)
 
     def encode(self, waveforms: Tensor, sample_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         """Return (batch, frame, sum of the feature sizes)."""
@@ -87,22 +88,26 @@ def build_encoder(
     return encoders[0] if len(encoders) == 1 else StackedEncoder(encoders)
 
 
-def only_network(encoder: SpeechEncoder) -> NetworkEncoder:
-    """The one encoder with trained blocks of a stack; UserError where there is none, or more than one."""
-    parts = encoder.parts() if isinstance(encoder, StackedEncoder) else [encoder]
-    networks = [part for part in parts if isinstance(part, NetworkEncoder)]
-    if len(networks) != 1:
-        found = " and ".join(network.name for network in networks) or "none"
+def read_sources(words: Sequence[str]) -> Source:
+    """Return the sources that the words of a command give: FOLDER, or KIND=FOLDER as often as there are kinds."""
+    named = [word.partition("=") for word in words if word.partition("=")[0] in ENCODERS]
+    if not named and len(words) <= 1:
+        return words[0] if words else None
+    if len(named) != len(words) or len({kind for kind, _, _ in named}) != len(named):
         raise UserError(
-            f"Blocks can be trained of one network; the speech encoder '{encoder.name}' has {found}. Name one of "
-            f"{', '.join(NETWORKS)} in it."
+            f"Speech weights were given as {', '.join(words)}; give one FOLDER, or KIND=FOLDER once for each of "
+            f"{', '.join(NETWORKS)}."
         )
-    return networks[0]
+    return {kind: folder for kind, _, folder in named}
 
 
-def network_kinds(name: str) -> list[str]:
-    """Kinds of the encoders with weights in the name of a stack; UserError for a name that is none."""
-    return [part.kind for part in map(_parse, name.split("+")) if part.kind in NETWORKS]
+def with_tuned(name: str, source: Source, tuned: str | Path | None) -> Source:
+    """Return the sources for a stack, those of `source` and the folder of a tuned encoder, which says its own kind."""
+    if tuned is None:
+        return source
+    config = read_json(Path(tuned) / "config.json")
+    kind = config.get("model_type", config.get("model"))
+    return {kind: tuned} | dict(_by_kind(source, name, [part.partition(":")[0] for part in name.split("+")]))
 
 
 @dataclass(frozen=True)

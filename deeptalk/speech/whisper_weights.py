@@ -73,12 +73,11 @@ def _shape(config: dict[str, Any], folder: Path) -> WhisperShape:
 
 
 def save_network(network: WhisperNetwork, folder: Path) -> None:
-    """Write an encoder in transformers' format, its tensors under `encoder.`, as `load_network` reads it."""
+    """Write an encoder as transformers' WhisperEncoder does; `load_network` reads it."""
     shape = dataclasses.asdict(network.shape)
     config = {"model_type": "whisper", "activation_function": "gelu"}
     config |= {theirs: shape[ours] for ours, theirs in CONFIG_KEYS.items()}
-    tensors = {f"encoder.{name}": values for name, values in _to_transformers(network.state_dict()).items()}
-    save_transformers(folder, config, tensors)
+    save_transformers(folder, config, _to_transformers(network.state_dict()))
 
 
 def _rename_ctranslate2(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
