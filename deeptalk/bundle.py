@@ -19,6 +19,7 @@ from deeptalk import __version__
 from deeptalk.errors import UserError
 from deeptalk.face import channels_of
 from deeptalk.files import atomic_folder, file_sha256, read_json, write_json, write_text
+from deeptalk.speech import TUNED
 from deeptalk.talker import IndexPredictor
 from thvqvae import THVQVAE
 
@@ -27,10 +28,8 @@ Model = TypeVar("Model")
 FORMAT_VERSION = 1
 PART_NAMES = ("thvqvae", "dee", "talker")
 """The parts that a bundle needs to perform."""
-TUNED = "speech"
-"""A speech encoder that was trained with DEE; it lies beside DEE's part, in a run and in a bundle."""
 OPTIONAL = (TUNED,)
-"""Parts that it may have besides."""
+"""Parts that it may have besides: a speech encoder that was trained with DEE, beside whose part it lies."""
 STAND_ALONE = ("recogniser", "emotalk")
 """Trained parts that belong to no bundle; DEE holds a copy of its recogniser."""
 _PART_FILES = ("config.json", "model.safetensors", "part.json")

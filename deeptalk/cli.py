@@ -63,8 +63,12 @@ Preset = Annotated[str, typer.Option("--config", help="Preset by word (tiny, bas
 Words = Annotated[list[str] | None, typer.Argument(help="Changes to the config, as key=value.", metavar="KEY=VALUE...")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the result; made where it is missing.")]
 CorpusFolder = Annotated[Path, typer.Option("--corpus", help="Folder made by `deeptalk corpus build`.")]
-SpeechSource = Annotated[
-    str | None, typer.Option("--whisper", help="Whisper weights: a local folder or a hub name. Default: the package's.")
+SpeechWeights = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Weights of the speech encoder: a local folder or a hub name; KIND=FOLDER, given several times, where a "
+        "stack has several (wav2vec2=facebook/wav2vec2-base-960h). Default: the installed Whisper's.",
+    ),
 ]
 
 
@@ -76,6 +80,12 @@ Formats = Annotated[
         "html (a page that plays all takes).",
     ),
 ]
+
+
+def _sources(words: list[str] | None) -> Any:
+    from deeptalk.speech import read_sources
+
+    return read_sources(words or [])
 
 
 @app.command()
@@ -131,7 +141,7 @@ def sample(
     bundle: Annotated[
         str | None, typer.Option(help="Trained bundle: a folder or hub name. Default: the last demo's.")
     ] = None,
-    whisper: SpeechSource = None,
+    speech_weights: SpeechWeights = None,
 ) -> None:
     """Make several different animations of the same speech.
 
@@ -145,7 +155,7 @@ def sample(
         out,
         formats=formats,
         bundle=bundle,
-        speech_source=whisper,
+        speech_source=_sources(speech_weights),
         idle=idle,
         head=head,
         takes=takes,
@@ -177,7 +187,7 @@ def train(
     recogniser: Annotated[
         Path | None, typer.Option(help="Run folder of the expression recogniser that DEE is to read (dee only).")
     ] = None,
-    whisper: SpeechSource = None,
+    speech_weights: SpeechWeights = None,
 ) -> None:
     """Train one stage; run the same command again to resume a killed run.
 
@@ -187,7 +197,7 @@ def train(
 
     given = {"thvqvae": thvqvae, "dee": dee, "recogniser": recogniser}
     parents = {name: folder for name, folder in given.items() if folder is not None}
-    folder = train_stage(stage.value, corpus, out, config, words or [], parents, speech_source=whisper)
+    folder = train_stage(stage.value, corpus, out, config, words or [], parents, speech_source=_sources(speech_weights))
     console.print(f"{stage.value}: {folder}", soft_wrap=True, highlight=False)
 
 
@@ -256,7 +266,7 @@ def benchmark(
     bundle: Annotated[str | None, typer.Option(help="Trained DEEPTalk bundle. Default: the last demo's.")] = None,
     words: Words = None,
     config: Preset = "tiny",
-    whisper: SpeechSource = None,
+    speech_weights: SpeechWeights = None,
 ) -> None:
     """Compare DEEPTalk with EmoTalk and the controls on held-out speakers and sentences.
 
@@ -264,7 +274,7 @@ def benchmark(
     """
     from deeptalk.commands import open_bench, run_bench
 
-    bench = open_bench(corpus, config, words or [], bundle, emotalk, speech_source=whisper)
+    bench = open_bench(corpus, config, words or [], bundle, emotalk, speech_source=_sources(speech_weights))
     report = run_bench(bench, out)
     console.print(report.table())
     console.print(f"{out}/report.json, {out}/report.md", highlight=False)

@@ -31,7 +31,7 @@ from deeptalk.export.page import Page, PageScene, PageTake, write_page
 from deeptalk.face import load_rig
 from deeptalk.files import write_json
 from deeptalk.pipeline import Talker, check_length, load
-from deeptalk.speech import SAMPLE_RATE, SpeechEncoder, Waveform, build_encoder, load_waveform
+from deeptalk.speech import SAMPLE_RATE, Source, SpeechEncoder, Waveform, build_encoder, load_waveform
 from deeptalk.stages import part_folder
 from deeptalk.take import Take
 
@@ -111,7 +111,7 @@ def sample_files(
     out: Path,
     formats: str = "npz,csv,html",
     bundle: str | None = None,
-    speech_source: str | None = None,
+    speech_source: Source = None,
     idle: bool = True,
     head: str | None = None,
     **settings: Any,
@@ -182,7 +182,7 @@ def open_bench(
     words: Sequence[str],
     bundle: str | None,
     emotalk_folder: Path,
-    speech_source: str | None = None,
+    speech_source: Source = None,
     progress: bool = True,
 ) -> Bench:
     """Open a corpus, a bundle and a trained EmoTalk, and set up the standard systems.

@@ -14,13 +14,13 @@ from torch import Tensor
 from dee import GaussianEmbedding
 from deeptalk import __version__
 from deeptalk.arguments import Speech, as_waveform, number, whole
-from deeptalk.bundle import Bundle, read_bundle
+from deeptalk.bundle import Bundle, read_bundle, tuned_speech
 from deeptalk.emotion_request import Emotion, EmotionRequest, References, read_request
 from deeptalk.emotion_source import EmotionSource
 from deeptalk.errors import UserError
 from deeptalk.face import load_rig
 from deeptalk.files import write_text
-from deeptalk.speech import SpeechEncoder, Waveform, build_encoder
+from deeptalk.speech import Source, SpeechEncoder, Waveform, build_encoder, with_tuned
 from deeptalk.take import Take
 from deeptalk.talker.sampling import Drawn, gumbel_noise, take_generator
 from thvqvae.hierarchy import level_frames
@@ -263,13 +263,14 @@ def remember_demo(bundle: str | Path) -> None:
     write_text(last_demo_file(), f"{Path(bundle).resolve()}\n")
 
 
-def load(where: str | Path | None = None, speech_source: str | None = None, device: str | None = None) -> Talker:
+def load(where: str | Path | None = None, speech_source: Source = None, device: str | None = None) -> Talker:
     """The talker of a bundle.
 
     Args:
         where: a bundle's folder or a hub name. None: the variable DEEPTALK_BUNDLE, else the shipped bundle, else that
             of the last `deeptalk demo`.
-        speech_source: where Whisper's weights are, see `deeptalk.speech.build_encoder`.
+        speech_source: where the weights of speech encoders are, see `deeptalk.speech.build_encoder`; one that was
+            trained with DEE is in the bundle.
         device: torch's word for where to compute; None is the GPU if there is one, else the CPU.
 
     Raises UserError where there is no bundle, it is damaged, its parts do not fit, or its encoder is not to be had.
@@ -278,7 +279,8 @@ def load(where: str | Path | None = None, speech_source: str | None = None, devi
     speech = bundle.talker.speech
     if speech is None:
         raise UserError(f"Bundle {bundle.folder} does not say which speech features it reads; write it again.")
-    encoder = build_encoder(speech.name, speech_source, bundle.talker.frame_rate)
+    source = with_tuned(speech.name, speech_source, tuned_speech(bundle.folder / "dee"))
+    encoder = build_encoder(speech.name, source, bundle.talker.frame_rate)
     return Talker(bundle, encoder, device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 

@@ -16,7 +16,6 @@ from dee import DEE, DEEConfig, DEETraining, ExpressionRecogniser, RecogniserTra
 from dee.recogniser_training import accuracies
 from deeptalk.baselines import EmoTalkTraining
 from deeptalk.bundle import (
-    TUNED,
     Part,
     SpeechFeatures,
     check_fit,
@@ -42,7 +41,7 @@ from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.face import channels_of, compact_vertices, load_rig
 from deeptalk.files import write_json
-from deeptalk.speech import Source, SpeechEncoder, StackedEncoder, TunedFeatures, build_encoder, with_tuned
+from deeptalk.speech import TUNED, Source, SpeechEncoder, StackedEncoder, TunedFeatures, build_encoder, with_tuned
 from deeptalk.stage_configs import DEEStage, EmoTalkStage, RecogniserStage, TalkerStage, THVQVAEStage
 from deeptalk.talker import TalkerTraining
 from deeptalk.training import fit, open_run

@@ -5,12 +5,14 @@ from deeptalk.speech.frames import FRAME_RATE, SAMPLE_RATE, frame_count, frame_c
 from deeptalk.speech.stack import ENCODERS, NETWORKS, Source, StackedEncoder, build_encoder, read_sources, with_tuned
 from deeptalk.speech.tuning import TunedFeatures
 from deeptalk.speech.waveform import Waveform, check_samples, load_waveform
+from deeptalk.speech.weights import TUNED
 
 __all__ = [
     "ENCODERS",
     "FRAME_RATE",
     "NETWORKS",
     "SAMPLE_RATE",
+    "TUNED",
     "Source",
     "SpeechEncoder",
     "StackedEncoder",

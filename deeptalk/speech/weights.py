@@ -21,7 +21,7 @@ HUB_FILES = [
 ]
 HUB_NAME = r"[\w.-]+/[\w.-]+"
 TUNED = "speech"
-"""Subfolder in which a run of DEE and a bundle keep the encoder that was trained with it."""
+"""Subfolder in which a run of DEE and a bundle keep the encoder that was trained with DEE."""
 
 
 def weights_folder(kind: str, source: str | Path, alternatives: str) -> Path:
