@@ -30,6 +30,10 @@ class IndexPredictorConfig:
     """Side of DEE whose draws train the predictor (DESIGN section 2); labels are looked up on the same side later."""
     feature_size: int = 768
     """Channels of the speech features."""
+    content_first: int = 0
+    """First of these channels that the content layer reads, for features that DEE shares."""
+    content_features: int = 0
+    """How many it reads from there; 0 reads all that follow."""
     emotion_size: int = 128
     """Channels of DEE's emotion vector."""
     num_speakers: int = 32
@@ -72,8 +76,19 @@ class IndexPredictorConfig:
             )
         if self.size % self.heads:
             raise ValueError(f"size is {self.size}; it must be a multiple of heads ({self.heads}).")
+        if not 0 <= self.content_first < self.content_first + max(self.content_features, 1) <= self.feature_size:
+            raise ValueError(
+                f"content_first {self.content_first} and content_features {self.content_features} leave the "
+                f"{self.feature_size} channels of feature_size; lower one."
+            )
         if self.num_speakers < 1:
             raise ValueError(f"num_speakers is {self.num_speakers}; expected at least 1.")
+
+    @property
+    def content_columns(self) -> slice:
+        """The channels of the speech features that the content layer reads."""
+        last = self.content_first + self.content_features if self.content_features else self.feature_size
+        return slice(self.content_first, last)
 
 
 @dataclass(frozen=True)
@@ -108,7 +123,7 @@ class IndexPredictor(nn.Module):
         self.config = config
         self.register_buffer("feature_mean", torch.zeros(config.feature_size))
         self.register_buffer("feature_std", torch.ones(config.feature_size))
-        self.content = nn.Linear(config.feature_size, config.content_size)
+        self.content = nn.Linear(len(range(config.feature_size)[config.content_columns]), config.content_size)
         self.emotion = nn.Linear(config.emotion_size, config.style_size)
         self.identity = nn.Embedding(config.num_speakers, config.identity_size)
         self.style = nn.Linear(config.style_size + config.identity_size, config.style_size)
@@ -209,7 +224,8 @@ class IndexPredictor(nn.Module):
         masks = level_masks(lengths, features.shape[1])
         frames = torch.arange(level_frames(features.shape[1])[2], device=features.device)
         place = torch.minimum(frames, (lengths - 1)[:, None])
-        content = self.content((features - self.feature_mean) / self.feature_std)
+        standardised = (features - self.feature_mean) / self.feature_std
+        content = self.content(standardised[..., self.config.content_columns])
         content = content.gather(1, place[:, :, None].expand(-1, -1, content.shape[-1]))
         joined = torch.cat([content, self._style(emotion_vector, speaker, place)], dim=-1)
         return self.face(self.face_layer(joined, masks.full))

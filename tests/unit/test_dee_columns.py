@@ -5,11 +5,13 @@ import dataclasses
 import pytest
 import torch
 from corpus_samples import write_corpus
+from tiny_talker import tiny_config
 
 from dee import DEE, DEEConfig, EncoderConfig
 from deeptalk.bundle import read_part
 from deeptalk.errors import UserError
 from deeptalk.stages import train_stage
+from deeptalk.talker import IndexPredictor
 
 SMALL = EncoderConfig(width=16, layers=1, heads=2, feedforward=32, dropout=0.0)
 CONFIG = DEEConfig(
@@ -60,3 +62,20 @@ def test_the_stage_finds_the_columns_of_an_encoder(tmp_path):
     assert model.speech_encoder.input.in_features == part.speech.feature_size - 80
     with pytest.raises(UserError, match="reads is 'whisper'; expected one of the speech encoders logmel, prosody"):
         train_stage("dee", [corpus.folder], tmp_path / "no", "tiny", [*words, "reads=whisper"], progress=False)
+
+
+def test_the_talker_reads_its_own_columns():
+    torch.manual_seed(0)
+    predictor = IndexPredictor(tiny_config(content_first=30, content_features=20)).eval()
+    assert predictor.content.in_features == 20
+    features = torch.randn(1, 8, 80, requires_grad=True)
+    face = predictor.face_features(features, torch.randn(1, 8), torch.tensor([0]), torch.tensor([8]))
+    face.square().sum().backward()
+    read = features.grad[0].abs().sum(0).bool()
+    assert read[30:50].all()
+    assert not read[:30].any()
+    assert not read[50:].any()
+    assert IndexPredictor(tiny_config(content_first=30)).content.in_features == 50
+    for wrong in ({"content_first": 80}, {"content_first": -1}, {"content_first": 70, "content_features": 11}):
+        with pytest.raises(ValueError, match="leave the 80 channels of feature_size; lower one"):
+            tiny_config(**wrong)
