@@ -3,7 +3,6 @@
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,8 @@ from deeptalk.errors import UserError
 FRAME_SECONDS = 0.010
 LONGEST_SECONDS = 60.0
 """Longer recordings are refused: the aligner's search grows with the square of their length."""
-BEAMS = (1e-80, 1e-120, 1e-200)
-PEAKS = (0.5, 0.25, 0.9, 0.1, 0.05)
-"""Levels to which the loudest sample is brought, one after the other, until the search reaches the end."""
-DITHERS = (0.0, 3e-4, 3e-3)
-"""Noise added, relative to full scale: digital silence has no features."""
+BEAM = 1e-200
+"""How much less likely than the best a path may be; noise louder than the speech needs more, and aligns to nonsense."""
 _PHONE_WORD = "phone_"
 _MISSING = (
     "Aligning speech with its text needs the package pocketsphinx, which is not installed. "
@@ -32,27 +28,27 @@ _MISSING = (
 def align(samples: np.ndarray, text: str) -> list[Phone]:
     """Phones of a recording that says `text`; they tile it.
 
-    Stress comes from the pronunciation of the extra `voice` where that is installed, and is 0 otherwise.
+    Stress comes from the pronunciation of the extra `voice` where that is installed, and is 0 otherwise. The words are
+    taken as given: others of about the same length are put to the sound without a complaint.
 
     Args:
         samples: (sample,) float, mono at 16 kHz, full scale 1.0.
         text: the words said, in English; numerals and signs must be written out.
 
     Raises UserError where a package is missing, a word is in no dictionary, the text has no words, the recording is
-    silent or too long, or where it does not fit the text.
+    silent or too long, or where the search does not reach the end of the text.
     """
     samples = np.asarray(samples, np.float32)
     _check(samples, text)
     words = words_of(text)
-    peak = float(np.abs(samples).max())
-    for beam, gain, dither in _tries(peak):
-        found = _aligned(samples * gain, dither, words, beam)
-        if found is not None:
-            return _stressed(_tiling(found, len(samples) / SAMPLE_RATE), text)
-    raise UserError(
-        f"The recording ({len(samples) / SAMPLE_RATE:.1f} s) could not be aligned with {text!r}; "
-        "check that it says just these words."
-    )
+    seconds = len(samples) / SAMPLE_RATE
+    found = _aligned(samples, words)
+    if found is None:
+        raise UserError(
+            f"The recording ({seconds:.1f} s) could not be aligned with {text!r}; check that it says just these words, "
+            "and that the speech is louder than the noise."
+        )
+    return _stressed(_tiling(found, seconds), text)
 
 
 def words_of(text: str) -> list[str]:
@@ -80,38 +76,30 @@ def _check(samples: np.ndarray, text: str) -> None:
         raise UserError(f"The recording of {text!r} is silent.")
 
 
-def _tries(peak: float) -> Iterator[tuple[float, float, float]]:
-    """(beam, gain, dither) from the likeliest to the widest search; the recording as it is comes first."""
-    for beam in BEAMS:
-        for dither in DITHERS:
-            for level in (peak, *PEAKS):
-                yield beam, level / peak, dither
-
-
-@functools.lru_cache(maxsize=len(BEAMS))
-def _decoder(beam: float) -> Any:
+@functools.lru_cache(maxsize=1)
+def _decoder() -> Any:
     try:
         import pocketsphinx
     except ImportError as error:
         raise UserError(_MISSING) from error
-    decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", samprate=SAMPLE_RATE, beam=beam, wbeam=beam, pbeam=beam)
+    # The best path through the lattice of words, pocketsphinx's default, may skip words of the text.
+    options = {"lm": None, "bestpath": False, "loglevel": "FATAL", "samprate": SAMPLE_RATE}
+    decoder = pocketsphinx.Decoder(**options, beam=BEAM, wbeam=BEAM, pbeam=BEAM)
     for symbol in PHONES:
         if symbol != SILENCE:
             decoder.add_word(_PHONE_WORD + symbol.lower(), symbol, True)
     return decoder
 
 
-def _aligned(samples: np.ndarray, dither: float, words: list[str], beam: float) -> list[tuple[str, int]] | None:
+def _aligned(samples: np.ndarray, words: list[str]) -> list[tuple[str, int]] | None:
     """(ARPAbet symbol, or another name for silence, first frame), or None where the search does not reach the end.
 
     Words are found first, then the states of their phones. Where the second search gets lost, which it does easily in
     drawn-out speech, the phones are found as if each were a word: without their context, but with room for pauses.
     """
-    decoder = _decoder(beam)
+    decoder = _decoder()
     for word in words:
         _add_if_unknown(decoder, word)
-    if dither:
-        samples = samples + dither * np.random.default_rng(0).standard_normal(len(samples), dtype=np.float32)
     pcm = np.clip(np.round(samples * 32767.0), -32768, 32767).astype("<i2").tobytes()
     try:
         said = _searched(decoder, pcm, words)
