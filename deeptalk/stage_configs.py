@@ -31,6 +31,8 @@ class THVQVAEStage:
     """Length and device."""
     region_weights: dict[str, float] = field(default_factory=_region_weights)
     """How much the vertices of each region count in vertex losses."""
+    flame: str = ""
+    """Path of your FLAME file, for a corpus of a FLAME rig; empty takes the one that DEEPTALK_FLAME names."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class TalkerStage:
 
     speech: str = SPEECH
     """Speech encoders, joined by '+'; the same as DEE's."""
+    reads: str = ""
+    """The one of these encoders that the talker takes content from, the others being for DEE; empty reads all."""
     model: IndexPredictorConfig = field(default_factory=IndexPredictorConfig)
     """Network; sizes that the parents, the encoder and the corpus decide are taken from them."""
     stage_1: TalkerTrainingConfig = field(default_factory=TalkerTrainingConfig)
@@ -88,6 +92,8 @@ class TalkerStage:
     """Length and device of stage 2."""
     region_weights: dict[str, float] = field(default_factory=_region_weights)
     """How much the vertices of each region count in vertex losses."""
+    flame: str = ""
+    """Path of your FLAME file, for a corpus of a FLAME rig; empty takes the one that DEEPTALK_FLAME names."""
 
 
 @dataclass(frozen=True)

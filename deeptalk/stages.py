@@ -39,7 +39,7 @@ from deeptalk.corpus import (
 )
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
-from deeptalk.face import channels_of, compact_vertices, load_rig
+from deeptalk.face import FlameRig, Rig, channels_of, compact_vertices, load_rig
 from deeptalk.files import write_json
 from deeptalk.speech import TUNED, Source, SpeechEncoder, StackedEncoder, TunedFeatures, build_encoder, with_tuned
 from deeptalk.stage_configs import DEEStage, EmoTalkStage, RecogniserStage, TalkerStage, THVQVAEStage
@@ -64,12 +64,14 @@ class Run:
         assert self.encoder is not None
         return FeatureStore.build(self.corpus, self.encoder, progress=self.progress)
 
-    def open(self, config: Any) -> None:
-        """Prepare the run's folder; UserError where it holds another run."""
+    def open(self, config: Any, rig: Rig | None = None) -> None:
+        """Prepare the run's folder; UserError where it holds another run. `rig` is what losses are computed on."""
         inputs = {f"weights of {name}": weights_sha256(folder) for name, folder in self.parents.items()}
         inputs["corpus"] = self.corpus.hash
         if self.encoder is not None:
             inputs["speech encoder"] = self.encoder.cache_key()
+        if isinstance(rig, FlameRig):
+            inputs["FLAME file"] = rig.provenance["sha256"]
         open_run(self.folder, config, inputs)
 
     def part(self, name: str, config: Any, parents: Mapping[str, Path] | None = None) -> Part:
@@ -94,9 +96,10 @@ def _train_thvqvae(run: Run, config: THVQVAEStage) -> Path:
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, channels=len(channels_of(run.corpus.rig)))
     )
-    run.open(config)
+    rig = load_rig(run.corpus.rig, config.flame or None)
+    vertices = compact_vertices(rig, config.region_weights)
+    run.open(config, rig)
     torch.manual_seed(config.trainer.seed)
-    vertices = compact_vertices(load_rig(run.corpus.rig), config.region_weights)
     module = THVQVAETraining(config.model, config.training, vertices)
     module.model.set_statistics(*motion_statistics(run.corpus))
     fit(module, MotionWindows(run.corpus, config.data), config.trainer, run.folder, "val/loss", run.progress)
@@ -132,9 +135,10 @@ def _recogniser_of(run: Run, config: DEEConfig) -> ExpressionRecogniser | None:
     return ExpressionRecogniser.from_pretrained(run.parents["recogniser"])
 
 
-def _columns(encoder: SpeechEncoder, name: str) -> list[int]:
+def _columns(encoder: SpeechEncoder | None, name: str) -> list[int]:
     """First column and the one after the last that an encoder of a stack gives; none where no name is given."""
-    parts = encoder.parts() if isinstance(encoder, StackedEncoder) else (encoder,)
+    assert encoder is not None
+    parts = encoder.parts() if isinstance(encoder, StackedEncoder) else [encoder]
     first, places = 0, {}
     for part in parts:
         places[part.name] = [first, first + part.feature_size]
@@ -164,7 +168,7 @@ def _train_dee(run: Run, config: DEEStage) -> Path:
     model = dataclasses.replace(
         config.model,
         speech_features=store.feature_size,
-        speech_columns=[] if run.encoder is None else _columns(run.encoder, config.reads),
+        speech_columns=_columns(run.encoder, config.reads),
         motion_channels=len(channels_of(run.corpus.rig)),
         recogniser=None if recogniser is None else recogniser.config,
     )
@@ -202,9 +206,12 @@ def _train_talker(run: Run, config: TalkerStage) -> Path:
     prior = THVQVAE.from_pretrained(run.parents["thvqvae"])
     dee = DEE.from_pretrained(run.parents["dee"])
     speakers = run.corpus.speakers("train")
+    first_column, stop_column = _columns(run.encoder, config.reads) or (0, 0)
     model = dataclasses.replace(
         config.model,
         feature_size=store.feature_size,
+        content_first=first_column,
+        content_features=stop_column - first_column,
         emotion_size=dee.config.embedding_size,
         num_speakers=len(speakers),
         top_codes=prior.config.top_codes,
@@ -212,8 +219,9 @@ def _train_talker(run: Run, config: TalkerStage) -> Path:
         decoded_top_size=prior.config.hidden_size,
     )
     config = dataclasses.replace(config, model=model)
-    run.open(config)
-    vertices = compact_vertices(load_rig(run.corpus.rig), config.region_weights)
+    rig = load_rig(run.corpus.rig, config.flame or None)
+    vertices = compact_vertices(rig, config.region_weights)
+    run.open(config, rig)
     data = ClipWindows(run.corpus, store, config.data)
     torch.manual_seed(config.trainer_1.seed)
     first = TalkerTraining(model, config.stage_1, prior, dee, vertices)
