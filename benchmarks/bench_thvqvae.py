@@ -31,8 +31,7 @@ from thvqvae import (
 
 WINDOWS, FRAMES, CHANNELS = 256, 32, 52
 REGION_WEIGHTS = {"face": 1.0, "lips": 4.0, "upper_face": 1.0}
-MATRIX_PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", "convolution", "convolution_backward")
-ATTENTION = "scaled_dot_product"
+MATRIX_PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", "convolution", "scaled_dot_product")
 SYSTEMS = {
     "hierarchy": THVQVAEConfig(),
     "hierarchy, vector-quantize-pytorch": THVQVAEConfig(),
@@ -96,16 +95,15 @@ def step_of(name: str) -> Callable[[], None]:
     return step
 
 
-def shares(step: Callable[[], None]) -> tuple[float, float, list[tuple[str, float]]]:
-    """Shares of the time in matrix products (with convolutions) and in attention, and the largest other operations."""
+def shares(step: Callable[[], None]) -> tuple[float, list[tuple[str, float]]]:
+    """Share of the time in matrix products, convolutions and fused attention, and the largest other operations."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         step()
     own = {event.key: float(event.self_cpu_time_total) for event in profiler.key_averages()}
     total = sum(own.values())
-    products = {name for name in own if name in MATRIX_PRODUCTS or "convolution" in name}
-    attention = {name for name in own if ATTENTION in name}
-    rest = sorted(((name, own[name] / total) for name in own.keys() - products - attention), key=lambda item: -item[1])
-    return sum(own[name] for name in products) / total, sum(own[name] for name in attention) / total, rest[:6]
+    products = {name for name in own if any(part in name for part in MATRIX_PRODUCTS)}
+    rest = sorted(((name, own[name] / total) for name in own.keys() - products), key=lambda item: -item[1])
+    return sum(own[name] for name in products) / total, rest[:6]
 
 
 def peak_gigabytes(name: str, steps: int) -> float:
@@ -165,7 +163,7 @@ def main() -> None:
     seconds = median_seconds(steps, 0.1)
     rows, others = [], []
     for name, step in steps.items():
-        products, attention, largest = shares(step)
+        products, largest = shares(step)
         rows.append(
             [
                 name,
@@ -173,16 +171,15 @@ def main() -> None:
                 f"{WINDOWS * FRAMES / seconds[name]:.0f}",
                 f"{seconds[name] / seconds['hierarchy']:.2f}",
                 f"{products:.0%}",
-                f"{attention:.0%}",
-                f"{1 - products - attention:.0%}",
+                f"{1 - products:.0%}",
                 f"{in_own_process(name, 2):.2f} GB",
             ]
         )
         others.append([name, ", ".join(f"{key} {share:.1%}" for key, share in largest)])
-    header = ["system", "step", "frames a second", "ratio", "matrix products", "attention", "outside", "peak"]
+    header = ["system", "step", "frames a second", "ratio", "matrix products", "outside", "peak"]
     title = f"A training step of {WINDOWS} x {FRAMES} frames; {baseline:.2f} GB is torch alone"
     print_table(title, header, rows)
-    print_table("Largest outside matrix products and attention", ["system", "share of the step"], others)
+    print_table("Largest outside matrix products", ["system", "share of the step"], others)
     header = ["windows x codes x channels, codebook", "ours", "library", "loop", "library / ours", "loop / ours"]
     print_table("Quantiser alone, with backward", header, [quantizer_row(8, 128, 256), quantizer_row(16, 256, 256)])
 
