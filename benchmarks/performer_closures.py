@@ -7,6 +7,11 @@ python benchmarks/performer_closures.py --variant judge
 A closure counts where the signed gap of all named central lip pairs lies within -1 to 0.5 mm: at some 100 Hz instant
 inside the phone, and at one of the three 25 Hz frames around its middle. Emotion is active throughout: every
 performance draws its emotion, intensity and reading.
+
+The lag of the jaw behind the level of the sound is that of the greatest correlation, up to 8 frames either way. A clip
+of 2 to 3 s has a dozen syllables, 4 or 5 frames apart, so another syllable may fit a little better than the right one;
+of lags whose correlations are nearly the greatest, `deeptalk corpus inspect` takes the smallest; both are printed. The
+lips say it without such doubt: when are they nearest to each other, seen from the middle of the closure?
 """
 
 import argparse
@@ -16,6 +21,7 @@ from itertools import islice
 import numpy as np
 from timing import print_table
 
+from deeptalk.corpus.inspect_sound import frame_levels, lag_curve
 from deeptalk.corpus.performer import Acting, Performer, SpeechEvent
 from deeptalk.corpus.performer.lips import CLOSURE_PHONES, TEETH_PHONES, lip_below_teeth
 from deeptalk.corpus.performer.mouth import CONTROL_RATE, control_points, loudness_decibels, rest_curve
@@ -27,6 +33,9 @@ LEAST_MILLIMETRES, GREATEST_MILLIMETRES = -1.0, 0.5
 TEETH_MILLIMETRES = 1.0
 LARGEST_LAG_FRAMES = 8
 FLOOR_DECIBELS = -55.0
+AROUND_SECONDS = 0.06
+"""The least gap of a closure is looked for so much before and after the phone."""
+NEARLY_LEAST_MILLIMETRES = 0.05
 
 
 def main() -> None:
@@ -40,16 +49,21 @@ def main() -> None:
     performer = Performer.variant(arguments.variant)
     counts: dict[str, list[bool]] = {"control": [], "frames": [], "teeth": []}
     rests: dict[str, list[float]] = {"neutral": [], "calm": [], "other": []}
-    lags, emotions, pooled = [], [], np.zeros(2 * LARGEST_LAG_FRAMES + 1)
+    lags, inspected, emotions, pooled = [], [], [], np.zeros(2 * LARGEST_LAG_FRAMES + 1)
+    late: list[float] = []
     for event, acting in islice(cast(performer, arguments.corpus, arguments.seed), arguments.performances):
         control, motion = performer.control_motion(event, acting), performer.perform(event, acting).motion
         closures(performer, event, control, motion, counts)
+        late += closing_delays(performer, event, control)
         name = EMOTIONS[acting.choice.emotion]
         emotions.append(name)
         rests[name if name in rests else "other"] += rest_openings(performer, event, control)
-        correlations = lag_correlations(event, motion[:, CHANNELS.index("jawOpen")])
+        jaw = motion[:, CHANNELS.index("jawOpen")]
+        correlations = lag_correlations(event, jaw)
         pooled += correlations / arguments.performances
         lags.append(int(correlations.argmax()) - LARGEST_LAG_FRAMES)
+        curve = lag_curve("", jaw.astype(np.float64), frame_levels(event.samples, len(jaw)))
+        inspected += [] if curve is None else [curve.lag(near=0.0)]
     rows = [
         ["performances, version", f"{len(lags)}, {performer.version}"],
         ["emotions acted", ", ".join(f"{name} {emotions.count(name)}" for name in EMOTIONS)],
@@ -59,6 +73,9 @@ def main() -> None:
         *([f"gap at rest, {name}: median, 95th percentile", quantiles(gaps)] for name, gaps in rests.items()),
         ["lag of the jaw behind the level, pooled", f"{lag_text(int(pooled.argmax()) - LARGEST_LAG_FRAMES)}"],
         ["clips whose own lag is within one frame", share([abs(lag) <= 1 for lag in lags])],
+        ["the same by the measure of `corpus inspect`", share([abs(lag) <= 1 for lag in inspected])],
+        ["lips nearest within one frame of the middle of /p b m/", share([abs(delay) <= 0.04 for delay in late])],
+        ["lips nearest, less that middle: 5th, 50th, 95th percentile", delays_text(late)],
         ["correlation of jaw and level, pooled, at lag 0", f"{pooled[LARGEST_LAG_FRAMES]:.2f}"],
     ]
     print_table("The performer's mouth", ["what", "found"], rows)
@@ -104,6 +121,18 @@ def closures(
             counts["teeth"].append(bool((np.abs(below[inside]) <= TEETH_MILLIMETRES).any()))
 
 
+def closing_delays(performer: Performer, event: SpeechEvent, control: np.ndarray) -> list[float]:
+    """Seconds from the middle of every /p b m/ to the instant at which the widest gap of the lips is least."""
+    gaps = 1e3 * (performer.rig.lip_gap_neutral + control @ performer.rig.lip_gap_deltas).max(axis=1)
+    times, delays = np.arange(len(gaps)) / CONTROL_RATE, []
+    for phone in event.phones:
+        if phone.symbol in CLOSURE_PHONES:
+            near = (times >= phone.start_seconds - AROUND_SECONDS) & (times <= phone.end_seconds + AROUND_SECONDS)
+            least = near & (gaps <= gaps[near].min() + NEARLY_LEAST_MILLIMETRES)
+            delays.append(float(times[least].mean() - phone.middle_seconds))
+    return delays
+
+
 def fits(millimetres: np.ndarray) -> np.ndarray:
     """Whether all pairs (instant, pair) are closed and none is through the other."""
     return ((millimetres >= LEAST_MILLIMETRES) & (millimetres <= GREATEST_MILLIMETRES)).all(axis=1)
@@ -139,6 +168,11 @@ def quantiles(millimetres: list[float]) -> str:
     if not millimetres:
         return "no rests"
     return f"{np.median(millimetres):.2f} mm, {np.percentile(millimetres, 95):.2f} mm"
+
+
+def delays_text(seconds: list[float]) -> str:
+    """Three percentiles in milliseconds."""
+    return ", ".join(f"{1000 * value:+.0f}" for value in np.percentile(seconds, [5, 50, 95])) + " ms"
 
 
 def lag_text(frames: int) -> str:
