@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from thvqvae.hierarchy import LevelMasks, level_frames, level_masks, repeat_edge
 
 SMALLEST_STD = 1e-3
-"""Standard deviation used for channels that hardly move, so that standardising them does not blow up noise."""
+"""Standard deviation used for channels that hardly moved in training; such channels are not encoded."""
 
 
 class MotionAutoencoder(nn.Module):
@@ -38,11 +38,15 @@ class MotionAutoencoder(nn.Module):
         self.motion_std.copy_(motion_std.clamp(min=SMALLEST_STD))
 
     def standardise(self, motion: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Motion in standard deviations from the mean."""
-        return (motion - self.motion_mean) / self.motion_std
+        """Motion in standard deviations from the mean; 0 in channels that did not move in training.
+
+        No code can tell how such a channel moves, and a captured motion that does move it would lie hundreds of
+        standard deviations from all that was learnt.
+        """
+        return ((motion - self.motion_mean) / self.motion_std).masked_fill(self.motion_std <= SMALLEST_STD, 0.0)
 
     def restore(self, standardised: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Inverse of `standardise`."""
+        """Inverse of `standardise` for channels that moved in training."""
         return standardised * self.motion_std + self.motion_mean
 
     def filled(self, motion: Float[Tensor, "batch frame channel"], masks: LevelMasks) -> Tensor:

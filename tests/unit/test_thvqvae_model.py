@@ -205,6 +205,18 @@ def test_channels_that_never_move_get_a_floor():
     torch.testing.assert_close(model.motion_std, torch.tensor([1e-3, 1e-3, 1e-3, 0.5, 2.0]))
 
 
+def test_channels_that_did_not_move_in_training_are_not_encoded():
+    """A captured face puffs its cheeks, which the training motion never did: the rest of it is encoded as before."""
+    model = small_model()
+    model.set_statistics(torch.zeros(5), torch.tensor([0.5, 0.0, 0.5, 0.5, 1e-3]))
+    motion = torch.randn(2, 16, 5)
+    puffed = motion.index_fill(2, torch.tensor([1, 4]), 0.7)
+    assert torch.equal(model.encode(puffed).bottom, model.encode(motion).bottom)
+    assert torch.equal(model.reconstruct(puffed), model.reconstruct(motion))
+    other = motion.index_fill(2, torch.tensor([0]), 0.7)
+    assert not torch.equal(model.encode(other).bottom, model.encode(motion).bottom)
+
+
 def test_save_and_load_are_equal(model, tmp_path):
     folder = tmp_path / "thvqvae"
     model.save_pretrained(folder)
