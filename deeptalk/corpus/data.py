@@ -75,6 +75,9 @@ class ClipWindowsConfig(LoaderConfig):
     """Train on whole clips instead of windows; validation always does."""
     frame_multiple: int = 1
     """Windows and whole clips have a multiple of this many frames (4 for the talker); the rest is left out."""
+    separate_windows: bool = False
+    """In training, draw the window of the motion apart from that of the speech: of the same length, elsewhere in the
+    clip. Neither words nor timing tell then which belong together. For DEE; a talker needs them at one place."""
     balanced_emotions: bool = False
     """Acted emotions take turns: with a batch size that is a multiple of their number, each batch holds every emotion
     equally often. This changes how often an emotion goes with given speech."""
@@ -87,6 +90,11 @@ class ClipWindowsConfig(LoaderConfig):
             )
         if self.frame_multiple < 1:
             raise UserError(f"frame_multiple is {self.frame_multiple}; expected at least 1.")
+        if self.separate_windows and self.frame_multiple > 1:
+            raise UserError(
+                f"separate_windows=true with frame_multiple {self.frame_multiple}: a talker needs speech and motion of "
+                "one place; leave separate_windows to DEE."
+            )
 
 
 class SeededDataset(Dataset[Item], ABC):
@@ -226,7 +234,11 @@ class _ClipData(SeededDataset):
             shortest, longest = (round(seconds * self.corpus.frame_rate) for seconds in limits)
             first, length = draw_window(row.frames, shortest, max(longest, multiple), multiple, generator)
         part = slice(first, first + length)
-        motion = self.corpus.motion(performance, blink_and_gaze=self.config.include_blinks_and_gaze, part=part)
+        shown = part
+        if self.config.separate_windows and not self.whole_clips:
+            elsewhere = int(generator.integers(0, row.frames - length + 1))
+            shown = slice(elsewhere, elsewhere + length)
+        motion = self.corpus.motion(performance, blink_and_gaze=self.config.include_blinks_and_gaze, part=shown)
         item = {
             "features": torch.from_numpy(self.store.get(speech, part)),
             "motion": torch.from_numpy(motion),

@@ -217,6 +217,24 @@ def test_windows_have_a_multiple_of_four_frames(corpus, store):
     assert int(whole["lengths"]) == corpus.performances[int(whole["performance"])].frames
 
 
+def test_separate_windows_are_of_one_clip_and_length_but_apart(corpus, store):
+    config = ClipWindowsConfig(separate_windows=True, min_seconds=0.2, max_seconds=0.4)
+    data = ClipWindows(corpus, store, config)
+    together = ClipWindows(corpus, store, ClipWindowsConfig(min_seconds=0.2, max_seconds=0.4))
+    apart = 0
+    for seed in range(20):
+        item, aligned = data.train_data[0, seed], together.train_data[0, seed]
+        assert torch.equal(item["features"], aligned["features"])
+        assert item["motion"].shape == aligned["motion"].shape
+        whole = torch.from_numpy(corpus.motion(int(item["performance"]), blink_and_gaze=False))
+        assert any(torch.equal(item["motion"], window) for window in whole.unfold(0, len(item["motion"]), 1).mT)
+        apart += not torch.equal(item["motion"], aligned["motion"])
+    assert apart > 10
+    assert torch.equal(data.val_data[0, 0]["motion"], together.val_data[0, 0]["motion"])
+    with pytest.raises(UserError, match="separate_windows=true with frame_multiple 4"):
+        ClipWindowsConfig(separate_windows=True, frame_multiple=4)
+
+
 def test_draw_window():
     generator = np.random.default_rng(0)
     assert draw_window(3, 25, 150, 4, generator) == (0, 3)
