@@ -28,10 +28,11 @@ Model = TypeVar("Model")
 FORMAT_VERSION = 1
 PART_NAMES = ("thvqvae", "dee", "talker")
 """The parts that a bundle needs to perform."""
-OPTIONAL = (TUNED,)
-"""Parts that it may have besides: a speech encoder that was trained with DEE, beside whose part it lies."""
-STAND_ALONE = ("recogniser", "emotalk")
-"""Trained parts that belong to no bundle; DEE holds a copy of its recogniser."""
+OPTIONAL = (TUNED, "recogniser")
+"""Parts that it may have besides: a speech encoder that was trained with DEE, beside whose part it lies, and a released
+recogniser, of which DEE holds a copy."""
+STAND_ALONE = ("emotalk",)
+"""Trained parts that belong to no bundle."""
 _PART_FILES = ("config.json", "model.safetensors", "part.json")
 
 

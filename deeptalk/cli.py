@@ -59,7 +59,10 @@ class Stage(StrEnum):
     emotalk = "emotalk"
 
 
-Preset = Annotated[str, typer.Option("--config", help="Preset by word (tiny, base) or a YAML file.")]
+Preset = Annotated[
+    str,
+    typer.Option("--config", help="Preset by word (tiny, base; for a stage of training also paper) or a YAML file."),
+]
 Words = Annotated[list[str] | None, typer.Argument(help="Changes to the config, as key=value.", metavar="KEY=VALUE...")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the result; made where it is missing.")]
 CorpusFolder = Annotated[Path, typer.Option("--corpus", help="Folder made by `deeptalk corpus build`.")]

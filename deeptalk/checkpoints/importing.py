@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dee import DEE
 from dee.emotion2vec import Emotion2Vec
-from dee.released import DEAD_PATTERN
+from dee.released import DEAD_PATTERN, load_released_recogniser
 from dee.released import load_released as load_released_dee
 from deeptalk.bundle import Part, SpeechFeatures, write_bundle, write_part
 from deeptalk.checkpoints.reading import SUFFIXES, read_weights
@@ -43,11 +43,11 @@ class Imported:
 
 
 def import_checkpoints(source: str | Path | Sequence[str | Path], out: str | Path) -> Imported:
-    """Read released checkpoints safely and write them as a bundle of parts `thvqvae`, `dee` and `speech`.
+    """Read released checkpoints safely and write them as a bundle of parts `thvqvae`, `recogniser`, `dee` and `speech`.
 
     What a file holds is told by its tensors, not by its name. DEE comes with the expression recogniser it was trained
     on inside, and with its own emotion2vec as the part `speech`. Whatever is found among the three is imported, but DEE
-    needs the recogniser's file beside it.
+    needs the recogniser's file beside it. Another DEE can be trained on the recogniser.
 
     Args:
         source: a folder, searched with its subfolders, or files.
@@ -62,8 +62,10 @@ def import_checkpoints(source: str | Path | Sequence[str | Path], out: str | Pat
             f"{files['dee']} is a DEE, which reads the features of an expression recogniser; put the recogniser's file "
             "(a multilayer perceptron with in_fc.weight) beside it."
         )
-    if not found.keys() & {"thvqvae", "dee"}:
-        raise UserError(f"{source} holds no released TH-VQVAE and no DEE; give TH-VQVAE.pth, DEE.pt or their folder.")
+    if not found:
+        raise UserError(
+            f"{source} holds no released TH-VQVAE, DEE or recogniser; give TH-VQVAE.pth, DEE.pt or their folder."
+        )
     dead: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folders = {}
@@ -71,6 +73,8 @@ def import_checkpoints(source: str | Path | Sequence[str | Path], out: str | Pat
         if "thvqvae" in found:
             folders["thvqvae"] = _write_thvqvae(found["thvqvae"], files["thvqvae"], Path(scratch), origin)
             dead["thvqvae"] = sorted(DEAD_KEYS & set(found["thvqvae"]))
+        if "recogniser" in found:
+            folders["recogniser"] = _write_recogniser(found["recogniser"], files["recogniser"], Path(scratch), origin)
         if "dee" in found:
             folders |= _write_dee(found["dee"], found["recogniser"], files, Path(scratch), origin)
             dead["dee"] = sorted(key for key in found["dee"] if DEAD_PATTERN.match(key))
@@ -117,6 +121,15 @@ def _write_thvqvae(weights: Mapping[str, Tensor], path: Path, scratch: Path, ori
         raise UserError(f"{path} cannot be imported. {error}") from error
     config = {"imported_from": origin["thvqvae"]}
     return write_part(scratch / "thvqvae", model, Part("thvqvae", "flame", _FRAME_RATE, config=config))
+
+
+def _write_recogniser(weights: Mapping[str, Tensor], path: Path, scratch: Path, origin: Mapping[str, str]) -> Path:
+    try:
+        model = load_released_recogniser(weights)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be imported. {error}") from error
+    config = {"imported_from": origin["recogniser"]}
+    return write_part(scratch / "recogniser", model, Part("recogniser", "flame", _FRAME_RATE, config=config))
 
 
 def _write_dee(

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_dee_released import CONFIG, SPEECH, small_models, their_layout
+from test_dee_released import CONFIG, RECOGNISER, SPEECH, small_models, their_layout
 
 from dee import DEE
 from dee.emotion2vec import Emotion2Vec
-from dee.released import load_released
+from dee.released import load_released, load_released_recogniser
 from deeptalk.bundle import read_bundle
 from deeptalk.checkpoints import import_checkpoints, importing, read_weights
 from deeptalk.errors import UserError
@@ -31,6 +31,9 @@ def thvqvae_weights():
 def released(tmp_path, monkeypatch):
     """A folder as a user has it, with a DEE of small size."""
     monkeypatch.setattr(importing, "load_released_dee", lambda *given: load_released(*given, CONFIG, SPEECH))
+    monkeypatch.setattr(
+        importing, "load_released_recogniser", lambda given: load_released_recogniser(given, RECOGNISER)
+    )
     folder = tmp_path / "released"
     (folder / "DEE").mkdir(parents=True)
     models = small_models()
@@ -145,5 +148,5 @@ def test_nothing_to_import_says_so(tmp_path):
     with pytest.raises(UserError, match="holds no file with weights"):
         import_checkpoints(tmp_path / "folder", tmp_path / "bundle")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "folder" / "other.pt")
-    with pytest.raises(UserError, match="no released TH-VQVAE and no DEE"):
+    with pytest.raises(UserError, match="no released TH-VQVAE, DEE or recogniser"):
         import_checkpoints(tmp_path / "folder", tmp_path / "bundle")

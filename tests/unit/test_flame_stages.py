@@ -1,12 +1,19 @@
 """Every stage on motion of a FLAME rig, with a FLAME file given by path."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from corpus_samples import phones_of
 from flame_samples import flame_arrays
+from pool_recipe import recipe_weights
 
+from dee import DEE
+from dee.released import RELEASED_CONFIG
 from deeptalk.bundle import read_bundle, read_part
+from deeptalk.checkpoints import import_checkpoints
 from deeptalk.corpus import CorpusWriter
 from deeptalk.errors import UserError
 from deeptalk.face import load_rig
@@ -15,6 +22,7 @@ from deeptalk.stages import train_stage
 from deeptalk.training import read_history
 from thvqvae import THVQVAE
 
+RELEASED = Path(__file__).parents[1] / "golden" / "released"
 SHORT = ["trainer.loggers=[csv]", "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.log_every_steps=1"]
 SIZES = {
     "thvqvae": [*SHORT, "data.samples_per_epoch=64", "training.warmup_steps=2", "model.hidden_size=32"],
@@ -110,3 +118,15 @@ def test_another_flame_file_is_another_run(chain, corpus, flame, tmp_path, monke
     monkeypatch.setenv("DEEPTALK_FLAME", str(tmp_path / "other.npz"))
     with pytest.raises(UserError, match=r"holds another run .*another FLAME file"):
         again(tmp_path / "run", [])
+
+
+def test_a_dee_learns_on_the_released_recogniser(corpus, tmp_path):
+    layout = json.loads((RELEASED / "layout_recogniser.json").read_text())
+    torch.save(recipe_weights(layout), tmp_path / "fer.pth")
+    parent = import_checkpoints(tmp_path / "fer.pth", tmp_path / "released").bundle / "recogniser"
+    words = [*SIZES["dee"], "trainer.max_epochs=1"]
+    train_stage("dee", [corpus], tmp_path / "dee", "tiny", words, {"recogniser": parent}, progress=False)
+    model = DEE.from_pretrained(tmp_path / "dee" / "model")
+    assert model.config.recogniser == RELEASED_CONFIG.recogniser
+    assert torch.equal(model.recogniser.output.bias, recipe_weights(layout)["out_fc.bias"])
+    assert model.motion_encoder.input.in_features == 128

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dee import DEE
+from dee import DEE, ExpressionRecogniser
 from deeptalk.baselines import EmoTalk
 from deeptalk.benchmark import BenchmarkConfig
 from deeptalk.config import compose, find_preset, presets_folder
@@ -15,7 +15,13 @@ SCHEMAS = {name: stage.config for name, stage in STAGES.items()} | {
     "corpus": CorpusConfig,
     "benchmark": BenchmarkConfig,
 }
-MODELS = {"thvqvae": THVQVAE, "dee": DEE, "talker": IndexPredictor, "emotalk": EmoTalk}
+MODELS = {
+    "thvqvae": THVQVAE,
+    "recogniser": ExpressionRecogniser,
+    "dee": DEE,
+    "talker": IndexPredictor,
+    "emotalk": EmoTalk,
+}
 PRESETS = sorted(path.relative_to(presets_folder()).with_suffix("") for path in presets_folder().glob("*/*.yaml"))
 
 
@@ -29,4 +35,7 @@ def test_preset_composes_and_builds(preset):
 
 
 def test_every_stage_has_the_presets_that_the_help_names():
-    assert {f"{stage}/{name}" for stage in SCHEMAS for name in ("tiny", "base")} <= {str(preset) for preset in PRESETS}
+    wanted = {f"{stage}/{name}" for stage in SCHEMAS for name in ("tiny", "base")} | {
+        f"{name}/paper" for name in STAGES
+    }
+    assert wanted == {str(preset) for preset in PRESETS}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from pool_recipe import pool, recipe_input, recipe_tensor, recipe_weights
 from safetensors.torch import load_file
-from test_dee_released import CONFIG, SPEECH, small_models, their_layout
+from test_dee_released import CONFIG, RECOGNISER, SPEECH, small_models, their_layout
 
 from dee import DEE
 from dee.emotion2vec import Emotion2Vec
@@ -93,16 +93,17 @@ def imported(tmp_path_factory):
     torch.save(recogniser, folder / "best.pth")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importing, "load_released_dee", lambda *given: load_released(*given, CONFIG, SPEECH))
+        patch.setattr(importing, "load_released_recogniser", lambda one: load_released_recogniser(one, RECOGNISER))
         made = import_checkpoints(folder, folder / "bundle")
     return made
 
 
 def test_files_made_by_the_recipe_give_the_stored_numbers(imported, tmp_path):
-    whole = load_released_recogniser(recipe_weights(layout("recogniser")))
-    whole.save_pretrained(tmp_path / "recogniser")
+    torch.save(recipe_weights(layout("recogniser")), tmp_path / "best.pth")
+    alone = import_checkpoints(tmp_path / "best.pth", tmp_path / "bundle")
     given = outputs(
         THVQVAE.from_pretrained(imported.bundle / "thvqvae"),
-        ExpressionRecogniser.from_pretrained(tmp_path / "recogniser"),
+        ExpressionRecogniser.from_pretrained(alone.bundle / "recogniser"),
         DEE.from_pretrained(imported.bundle / "dee"),
         Emotion2Vec.from_pretrained(imported.bundle / "speech"),
     )
