@@ -81,7 +81,10 @@ def vib_loss(embedding: GaussianEmbedding) -> Float[Tensor, ""]:
 
 
 def coverage_loss(
-    speech: GaussianEmbedding, motion: GaussianEmbedding, counted: Bool[Tensor, "batch"] | None = None
+    speech: GaussianEmbedding,
+    motion: GaussianEmbedding,
+    counted: Bool[Tensor, "batch"] | None = None,
+    on_sphere: bool = False,
 ) -> Float[Tensor, ""]:
     """Expected negative log-likelihood (nats a channel) of a draw of each motion under its own speech's Gaussian.
 
@@ -90,9 +93,16 @@ def coverage_loss(
     motions' own variance included, as a talker may be trained on their draws); means and the motion side get no
     gradient, for one that could shrink the scatter itself makes the embedding collapse.
     Clips outside `counted`, such as mixed ones, which nobody performed, take no part; without any it is 0.
+
+    Draws are put on the unit sphere, which brings them nearer to the mean: of total variance v, the expected squared
+    distance is about 2 - 2 / sqrt(1 + v) and no longer v (noise is nearly at right angles to the mean). `on_sphere`
+    fits the variance of the draws as they are then, so that these scatter as the motions do.
     """
     scatter = (motion.mean - speech.mean).square().detach() + motion.log_variance.detach().exp()
     s = speech.log_variance
+    if on_sphere:
+        total = speech.total_variance[:, None]
+        s = s + (2 * (1 - (1 + total).rsqrt()) / total).log()
     likelihood = 0.5 * (scatter * (-s).exp() + s + math.log(2 * math.pi))
     if counted is None:
         return likelihood.mean()

@@ -50,6 +50,8 @@ class DEETrainingConfig:
     mixes 0.25). Mixed motions take no part in the likelihood below."""
     coverage_weight: float = 0.1
     """Weight of the likelihood of motion draws under their speech's Gaussian, not in the paper (0 leaves it out)."""
+    coverage_on_sphere: bool = False
+    """Fit the width of draws as a talker gets them, on the unit sphere, and not before; they then reach further."""
     label_weight: float = 0.0
     """Weight of classifying the emotion from the mean of each side; clips of unknown emotion take no part. Not in the
     paper, whose motion features come from an expression recogniser: from motion itself, matching alone learns mostly
@@ -123,7 +125,9 @@ class DEETraining(pl.LightningModule):
             terms = {
                 "match": match_loss(logits, targets),
                 "vib": vib_loss(motion) + vib_loss(speech),
-                "coverage": coverage_loss(speech, motion, None if mix is None else mix.share == 0),
+                "coverage": coverage_loss(
+                    speech, motion, None if mix is None else mix.share == 0, weights.coverage_on_sphere
+                ),
             }
             loss = terms["match"] + weights.vib_weight * terms["vib"]
             if weights.coverage_weight:

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch.nn import functional
+from torch.nn.functional import normalize
 
 from dee import GaussianEmbedding
 from dee.losses import (
@@ -78,6 +79,23 @@ def test_vib_is_the_divergence_from_the_standard_normal():
     own = torch.distributions.Normal(clips.mean, (clips.log_variance / 2).exp())
     expected = torch.distributions.kl_divergence(own, torch.distributions.Normal(0.0, 1.0)).mean()
     torch.testing.assert_close(vib_loss(clips), expected)
+
+
+def test_coverage_on_the_sphere_is_least_where_normalised_draws_scatter_as_the_motions_do():
+    generator = torch.Generator().manual_seed(0)
+    mean = normalize(torch.randn(1, 64, generator=generator), dim=-1).expand(4000, -1)
+    width = 0.1  # total variance 0.64
+    drawn = GaussianEmbedding(mean, torch.full_like(mean, 2 * math.log(width))).sample(generator)
+    motion = GaussianEmbedding(drawn, torch.full_like(mean, -30.0))
+    factors = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+
+    def best(on_sphere):
+        speech = [GaussianEmbedding(mean, torch.full_like(mean, 2 * math.log(factor * width))) for factor in factors]
+        losses = [coverage_loss(own, motion, on_sphere=on_sphere).item() for own in speech]
+        return factors[losses.index(min(losses))]
+
+    assert best(on_sphere=True) == 1.0
+    assert best(on_sphere=False) < 0.95
 
 
 def test_coverage_is_the_likelihood_and_is_least_at_the_true_scatter():
