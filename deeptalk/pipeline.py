@@ -22,6 +22,7 @@ from deeptalk.face import load_rig
 from deeptalk.files import write_text
 from deeptalk.speech import Source, SpeechEncoder, Waveform, build_encoder, with_tuned
 from deeptalk.take import Take
+from deeptalk.talker.moving import predict_moving
 from deeptalk.talker.sampling import Drawn, gumbel_noise, take_generator
 from thvqvae.hierarchy import level_frames
 
@@ -181,9 +182,12 @@ class Talker:
         )
         speaker = torch.tensor([self._speaker_number(settings.speaker)], device=self.device)
         choose = Drawn(noise, settings.temperatures)
-        moving = vector if len(vector) == 1 else vector[None]
-        prediction = predictor(features, moving, speaker, lengths, self.bundle.motion_prior, choose)
-        return prediction.motion[0].float().cpu().numpy()
+        prior = self.bundle.motion_prior
+        if len(vector) == 1:
+            motion = predictor(features, vector, speaker, lengths, prior, choose).motion[0]
+        else:
+            motion = predict_moving(predictor, features, vector, speaker, prior, choose)
+        return motion.float().cpu().numpy()
 
     def _limit(self, motion: np.ndarray) -> tuple[np.ndarray, dict[str, float | int]]:
         """Motion within the rig's limits, and how many values were beyond and by how much at most."""

@@ -182,7 +182,7 @@ class IndexPredictor(nn.Module):
     def forward(
         self,
         features: Float[Tensor, "batch frame feature"],
-        emotion_vector: Float[Tensor, "batch emotion"] | Float[Tensor, "batch _ emotion"],
+        emotion_vector: Float[Tensor, "batch emotion"],
         speaker: Int[Tensor, " batch"],
         lengths: Int[Tensor, " batch"],
         motion_prior: THVQVAE,
@@ -191,9 +191,8 @@ class IndexPredictor(nn.Module):
         """Predict, choose and decode both levels of codes.
 
         Features come raw, any number of frames; they are filled up to a multiple of 4 by repeating each clip's last
-        frame, and the motion is trimmed again. The emotion vector is one a clip, or one a frame for an emotion that
-        moves. `lengths` are in frames. Gradients flow through the motion prior if `choose` lets them. Raises ValueError
-        for features, emotion vectors, lengths or speakers that do not fit.
+        frame, and the motion is trimmed again. `lengths` are in frames. Gradients flow through the motion prior if
+        `choose` lets them. Raises ValueError for features, lengths or speakers that do not fit.
         """
         face = self.face_features(features, emotion_vector, speaker, lengths)
         top_logits = self.top_logits(face, lengths)
@@ -206,7 +205,7 @@ class IndexPredictor(nn.Module):
     def face_features(
         self,
         features: Float[Tensor, "batch frame feature"],
-        emotion_vector: Float[Tensor, "batch emotion"] | Float[Tensor, "batch _ emotion"],
+        emotion_vector: Float[Tensor, "batch emotion"],
         speaker: Int[Tensor, " batch"],
         lengths: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch t4 face"]:
@@ -216,33 +215,15 @@ class IndexPredictor(nn.Module):
                 f"The features have {features.shape[2]} channels, this talker reads {self.config.feature_size}; "
                 "give features of the speech encoder it was trained with."
             )
-        if emotion_vector.dim() == 3 and emotion_vector.shape[1] != features.shape[1]:
-            raise ValueError(
-                f"There are emotion vectors of {emotion_vector.shape[1]} frames for features of {features.shape[1]}; "
-                "give one a frame, or one a clip."
-            )
         masks = level_masks(lengths, features.shape[1])
         frames = torch.arange(level_frames(features.shape[1])[2], device=features.device)
         place = torch.minimum(frames, (lengths - 1)[:, None])
         standardised = (features - self.feature_mean) / self.feature_std
         content = self.content(standardised[..., self.config.content_columns])
         content = content.gather(1, place[:, :, None].expand(-1, -1, content.shape[-1]))
-        joined = torch.cat([content, self._style(emotion_vector, speaker, place)], dim=-1)
+        style = self.style(torch.cat([self.emotion(emotion_vector), self.identities(speaker)], dim=-1))
+        joined = torch.cat([content, style[:, None].expand(-1, len(frames), -1)], dim=-1)
         return self.face(self.face_layer(joined, masks.full))
-
-    def _style(
-        self,
-        emotion_vector: Float[Tensor, "batch emotion"] | Float[Tensor, "batch _ emotion"],
-        speaker: Int[Tensor, " batch"],
-        place: Int[Tensor, "batch t4"],
-    ) -> Float[Tensor, "batch t4 style"]:
-        """Emotion and identity of every frame; `place` is the real frame that each frame repeats."""
-        identity, frames = self.identities(speaker), place.shape[1]
-        if emotion_vector.dim() == 3:
-            emotion_vector = emotion_vector.gather(1, place[:, :, None].expand(-1, -1, emotion_vector.shape[2]))
-            identity = identity[:, None].expand(-1, frames, -1)
-        style = self.style(torch.cat([self.emotion(emotion_vector), identity], dim=-1))
-        return style if style.dim() == 3 else style[:, None].expand(-1, frames, -1)
 
     def top_logits(
         self, face: Float[Tensor, "batch t4 face"], lengths: Int[Tensor, " batch"]

@@ -122,39 +122,3 @@ def test_defaults_are_the_published_sizes():
     assert 5.6e6 < parameters < 5.75e6
     top = [*predictor.top_input.parameters(), *predictor.top_stack.parameters(), *predictor.top_output.parameters()]
     assert round(sum(p.numel() for p in top) / 1e6, 2) == 2.57
-
-
-def test_one_emotion_vector_a_frame_is_that_of_the_clip_where_it_stands_still(vector):
-    predictor, batch = tiny_predictor(), tiny_batch([3, 10, 16, 21])
-    clip = run(predictor, batch, vector)
-    frames = run(predictor, batch, vector[:, None].expand(-1, 21, -1))
-    torch.testing.assert_close(frames.top_logits, clip.top_logits, atol=1e-5, rtol=1e-5)
-    assert torch.equal(frames.motion, clip.motion)
-
-
-def test_an_emotion_vector_of_one_frame_changes_what_is_near_and_padding_ones_nothing(vector):
-    predictor, batch = tiny_predictor(period_frames=1), tiny_batch([24, 12, 24, 24])
-    moving = vector[:, None].repeat(1, 24, 1)
-    before = run(predictor, batch, moving)
-    moving[1, 12:] = 1e3  # beyond the second clip's end
-    padded = run(predictor, batch, moving)
-    assert torch.equal(padded.motion[1, :12], before.motion[1, :12])
-    moving[0, 20:] = -moving[0, 20:]
-    after = run(predictor, batch, moving)
-    moved = (after.top_logits[0] - before.top_logits[0]).abs().amax(dim=-1)
-    assert moved[5] > 3 * moved[0]
-    assert torch.equal(after.motion[2:], before.motion[2:])
-
-
-def test_gradients_reach_the_emotion_vectors_of_every_frame(vector):
-    predictor, batch = tiny_predictor(), tiny_batch([12, 12, 12, 9])
-    moving = vector[:, None].repeat(1, 12, 1).requires_grad_()
-    face = predictor.face_features(batch["features"], moving, batch["speaker"], batch["lengths"])
-    face.square().sum().backward()
-    assert (moving.grad[0].abs().sum(dim=-1) > 0).all()
-    assert moving.grad[3, 9:].abs().sum() == 0
-
-
-def test_emotion_vectors_of_another_number_of_frames_are_refused(vector):
-    with pytest.raises(ValueError, match="emotion vectors of 7 frames for features of 8"):
-        run(tiny_predictor(), tiny_batch([8] * 4), vector[:, None].repeat(1, 7, 1))
