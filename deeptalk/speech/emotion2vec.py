@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -59,7 +60,7 @@ class Emotion2VecEncoder(WaveformNetworkEncoder):
 
     def local_frames(self, samples: Float[Tensor, " sample"], length: int) -> Float[Tensor, "state size"]:
         """Return the frames of a clip after the convolutions."""
-        return self.network.local_features(samples[None], samples.new_tensor([length]).long())[0]
+        return self.network.local_features(samples[None], torch.tensor([length], device=samples.device))[0]
 
     def contextual(
         self, local: Float[Tensor, "window state size"], lengths: Tensor

@@ -82,7 +82,7 @@ class SelfSupervisedEncoder(WaveformNetworkEncoder):
             raise UserError(f"{kind} comes without weights: {alternatives}.")
         folder = weights_folder(kind, source, alternatives)
         content = read_model_config(folder, kind)
-        network = _build(kind, content, folder, layer)
+        network = empty_network(kind, content, folder, layer)
         tensors = {_modern(name): values for name, values in read_tensors(folder, ENCODER_WEIGHT).items()}
         if layer is not None:
             tensors = {name: values for name, values in tensors.items() if _is_used(name, network)}
@@ -143,13 +143,16 @@ class SelfSupervisedEncoder(WaveformNetworkEncoder):
 
 
 def _restore(content: dict[str, Any], tensors: dict[str, Tensor], options: tuple) -> SelfSupervisedEncoder:
-    network = _build(content["model_type"], content, Path("a copy"), options[-1])
+    network = empty_network(content["model_type"], content, Path("a copy"), options[-1])
     network.load_state_dict(tensors)
     return SelfSupervisedEncoder(network, *options)
 
 
-def _build(kind: str, content: dict[str, Any], folder: Path, layer: int | None) -> nn.Module:
-    """The network without weights, cut off after a layer."""
+def empty_network(kind: str, content: dict[str, Any], folder: Path, layer: int | None = None) -> nn.Module:
+    """Return the network that a config.json describes, with random weights, cut off after a layer.
+
+    Raises UserError, which names `folder`, for a config that makes none.
+    """
     module = importlib.import_module(f"transformers.models.{kind}")
     unused = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "add_adapter": False}
     try:

@@ -42,7 +42,8 @@ class Windows:
         """Return (batch, state, size), zero beyond each end, for sequences (step, channel) of any length."""
         lengths = [len(sequence) for sequence in inputs]
         stride, fading = self.stride, self.overlap // self.stride
-        states = inputs[0].new_zeros(len(inputs), -(-max(lengths) // stride), size)
+        shape = (len(inputs), -(-max(lengths) // stride), size)
+        states = inputs[0].new_zeros(shape, dtype=torch.float32)  # in full where a run is of mixed precision
         for windows in self._batches(lengths):
             steps = torch.tensor([end - start for _, start, end in windows], device=states.device)
             cut = [inputs[clip][start:end] for clip, start, end in windows]

@@ -11,7 +11,7 @@ from tiny_speech import BLOCKS_WITH_NORM_FIRST, classes, write_emotion2vec, writ
 
 from dee.emotion2vec import Emotion2Vec
 from deeptalk.errors import UserError
-from deeptalk.speech import build_encoder, pad_waveforms
+from deeptalk.speech import build_encoder, pad_waveforms, read_sources
 from deeptalk.speech.windows import Windows
 
 VARIANTS = {
@@ -257,6 +257,26 @@ def test_folders_that_are_no_emotion2vec_are_refused(tmp_path, content, words):
 def test_names_and_sources_that_make_no_sense_are_refused(name, source, words):
     with pytest.raises(UserError, match=words):
         build_encoder(name, source=source)
+
+
+@pytest.mark.parametrize(
+    ("words", "source"),
+    [
+        ([], None),
+        (["folder"], "folder"),
+        (["/with=sign/folder"], "/with=sign/folder"),
+        (["whisper=openai/whisper-base.en"], {"whisper": "openai/whisper-base.en"}),
+        (["wav2vec2=a=b", "emotion2vec=c"], {"wav2vec2": "a=b", "emotion2vec": "c"}),
+    ],
+)
+def test_words_of_a_command_become_sources(words, source):
+    assert read_sources(words) == source
+
+
+@pytest.mark.parametrize("words", [["a", "b"], ["wavlm=a", "wavlm=b"], ["wavlm=a", "b"]])
+def test_words_that_leave_open_which_is_which_are_refused(words):
+    with pytest.raises(UserError, match=r"Speech weights were given as .*; give one FOLDER, or KIND=FOLDER once"):
+        read_sources(words)
 
 
 def test_a_layer_beyond_the_last_is_refused(tmp_path):

@@ -7,7 +7,8 @@ import torch
 from corpus_samples import write_corpus
 from tiny_speech import BLOCKS_WITH_NORM_FIRST, NAMES, write_selfsupervised, write_tiny, write_whisper
 
-from deeptalk.bundle import read_part, tuned_speech, weights_sha256
+from dee import DEE
+from deeptalk.bundle import read_part, tuned_speech, weights_sha256, write_bundle
 from deeptalk.corpus import ClipWindows, ClipWindowsConfig, FeatureStore
 from deeptalk.errors import UserError
 from deeptalk.speech import TunedFeatures, build_encoder, pad_waveforms, with_tuned
@@ -75,6 +76,19 @@ def test_gradients_reach_the_last_blocks_and_nothing_else(kind, count, corpus, t
     assert not any(module.training for module in encoder.modules())
     assert encoder.is_trained
     assert not encoder.parts()[1].is_trained
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mixed_precision_gives_nearly_the_same_in_full(kind, corpus, tmp_path):
+    encoder = build_encoder(kind, write_tiny(tmp_path / "weights", kind))
+    batch = batch_of(corpus, encoder, tmp_path / "features")
+    tuned = TunedFeatures(encoder, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = tuned(batch)
+    assert features.dtype == torch.float32
+    assert (features - batch["features"]).square().mean() < 0.01 * batch["features"].square().mean()
+    features.square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in tuned.network.blocks[-1].parameters())
 
 
 @pytest.mark.parametrize("kind", ["whisper", "hubert"])
@@ -223,6 +237,23 @@ def test_a_tuned_encoder_that_is_gone_or_another_is_refused(tuned_run, whisper, 
     shutil.copy(whisper / "model.safetensors", tmp_path / "speech" / "model.safetensors")
     with pytest.raises(UserError, match="dee was trained on a speech with other weights"):
         tuned_speech(tmp_path / "model")
+
+
+def test_a_bundle_of_a_tuned_dee_needs_its_encoder(tuned_run, tmp_path):
+    with pytest.raises(UserError, match="These parts lack the part speech, the speech encoder that was trained with"):
+        write_bundle(tmp_path / "bundle", {"dee": tuned_run / "model"})
+    write_bundle(tmp_path / "bundle", {"dee": tuned_run / "model", "speech": tuned_run / "speech"})
+    assert tuned_speech(tmp_path / "bundle" / "dee") == (tmp_path / "bundle" / "speech").resolve()
+    stack = build_encoder("whisper:1s+logmel", source=tmp_path / "bundle")
+    assert stack.cache_key() == read_part(tmp_path / "bundle" / "dee", "dee").speech.cache_key
+
+
+def test_dee_embeds_waveforms_with_the_tuned_encoder(corpus, tuned_run):
+    dee = DEE.from_pretrained(tuned_run / "model", speech=build_encoder("whisper:1s+logmel", source=tuned_run))
+    inputs = pad_waveforms([corpus.waveform(0), corpus.waveform(3)])
+    features, lengths = dee.speech(*inputs)
+    assert torch.equal(dee.embed_waveform(*inputs).mean, dee.embed_speech(features, lengths).mean)
+    assert not any(name.startswith("speech.") for name in dee.state_dict())
 
 
 def test_sources_beside_a_tuned_encoder(tuned_run):
