@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 from deeptalk.corpus.performer import affect
 from deeptalk.corpus.synthesis import plan_speech, speak
+from deeptalk.corpus.synthesis.plan import SHARES
 from deeptalk.emotions import EMOTIONS
 from deeptalk.files import file_sha256, write_json, write_text
 from deeptalk.speech import frame_counts, load_waveform, pad_waveforms
@@ -291,8 +292,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ravdess", type=Path, help="folder with RAVDESS's speech as 16 kHz files")
     parser.add_argument("--clips", type=int, default=2000, help="synthetic clips to learn from")
-    parser.add_argument("--unseen", type=int, default=256, help="clips of the engine that was not heard")
-    parser.add_argument("--shares", default="hibari=1", help="seconds by engine")
+    parser.add_argument("--unseen", type=int, default=512, help="clips of the engine that was not heard")
+    mix = ",".join(f"{engine}={share:g}" for engine, share in SHARES.items())
+    parser.add_argument("--shares", default=mix, help="seconds by engine; those of a corpus unless given")
     parser.add_argument("--actors", default="1-14", help="RAVDESS actors tested; 15-18 once, at the end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/emotion_transfer"))

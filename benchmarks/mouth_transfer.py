@@ -31,6 +31,7 @@ from deeptalk.corpus.importers.phone_times import Segment, read_phone_times, til
 from deeptalk.corpus.performer import Performer, SpeechEvent
 from deeptalk.corpus.performer.event import VOWELS
 from deeptalk.corpus.synthesis import plan_speech, speak
+from deeptalk.corpus.synthesis.plan import SHARES
 from deeptalk.face import load_rig
 from deeptalk.files import file_sha256, write_json, write_text
 from deeptalk.speech import SAMPLE_RATE, SpeechEncoder, build_encoder, load_waveform, pad_waveforms
@@ -270,8 +271,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with facegood_zh_blendshapes and ravdess16k")
     parser.add_argument("--speech", default="whisper:2s+prosody", help="speech encoder")
-    parser.add_argument("--clips", type=int, default=600, help="clips of synthetic speech")
-    parser.add_argument("--shares", default="hibari=0.6,praat=0.4", help="seconds by engine")
+    parser.add_argument("--clips", type=int, default=400, help="clips of synthetic speech")
+    mix = ",".join(f"{engine}={share:g}" for engine, share in SHARES.items())
+    parser.add_argument("--shares", default=mix, help="seconds by engine; those of a corpus unless given")
     parser.add_argument("--plain", action="store_true", help="without augmentation")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--actors", default="1-14", help="RAVDESS actors for closure; 15-18 once, at the end")
