@@ -14,7 +14,7 @@ from dee.encoders import ClipEncoder, EncoderConfig, check_lengths
 from dee.gaussian import GaussianEmbedding
 from dee.losses import MatchLogits
 from dee.prototypes import Prototypes
-from dee.recogniser import ExpressionRecogniser, RecogniserConfig
+from dee.recogniser import SMALLEST_STD, ExpressionRecogniser, RecogniserConfig, standardise_motion
 from dee.saving import read_pretrained, save_folder
 
 Side = Literal["speech", "motion"]
@@ -120,8 +120,8 @@ class DEE(nn.Module):
     ) -> None:
         """Standardise inputs with these, of the training corpus; call it before training.
 
-        Deviations are raised to 1e-3, for channels that never move. Raises ValueError for another number of channels,
-        values that are not finite or negative deviations.
+        Deviations are raised to 1e-3, and motion in such channels is not read. Raises ValueError for another number of
+        channels, values that are not finite or negative deviations.
         """
         given = {
             "feature_mean": feature_mean,
@@ -136,7 +136,7 @@ class DEE(nn.Module):
             if not torch.isfinite(value).all() or (name.endswith("std") and (value < 0).any()):
                 raise ValueError(f"{name} must be finite{', and not negative' if name.endswith('std') else ''}.")
         for name, value in given.items():
-            getattr(self, name).copy_(value.clamp(min=1e-3) if name.endswith("std") else value)
+            getattr(self, name).copy_(value.clamp(min=SMALLEST_STD) if name.endswith("std") else value)
 
     def embed_speech(
         self, features: Float[Tensor, "batch frame feature"], lengths: Int[Tensor, "batch"]
@@ -161,7 +161,7 @@ class DEE(nn.Module):
         check_lengths(lengths, motion.shape[1])
         if self.recogniser is not None:  # it standardises motion itself
             return self.motion_encoder(self.recogniser.frame_features(motion), lengths)
-        return self.motion_encoder((motion - self.motion_mean) / self.motion_std, lengths)
+        return self.motion_encoder(standardise_motion(motion, self.motion_mean, self.motion_std), lengths)
 
     def train(self, mode: bool = True) -> "DEE":
         """As any module; the recogniser is frozen and stays in evaluation mode."""

@@ -19,6 +19,20 @@ RELEASED_EMOTIONS = ("neutral", "happy", "sad", "surprised", "fearful", "disgust
 """Order of the released recogniser's outputs (AffectNet)."""
 
 
+SMALLEST_STD = 1e-3
+"""Standard deviation of channels that hardly moved in training; such channels are not read."""
+
+
+def standardise_motion(
+    motion: Float[Tensor, "*batch channel"], mean: Float[Tensor, "channel"], std: Float[Tensor, "channel"]
+) -> Float[Tensor, "*batch channel"]:
+    """Motion in standard deviations from the mean; 0 in channels that did not move in training.
+
+    A captured motion that does move them would lie hundreds of deviations from all that was learnt.
+    """
+    return ((motion - mean) / std).masked_fill(std <= SMALLEST_STD, 0.0)
+
+
 def _published_sizes() -> list[int]:
     return [256, 512, 1024, 512, 256, 128, 64]
 
@@ -68,20 +82,20 @@ class ExpressionRecogniser(nn.Module):
         self.output = nn.Linear(sizes[-1], config.emotions)
 
     def set_statistics(self, motion_mean: Float[Tensor, "channel"], motion_std: Float[Tensor, "channel"]) -> None:
-        """Standardise motion with these, of the training corpus; deviations are raised to 1e-3."""
+        """Standardise motion with these, of the training corpus; channels of under 1e-3 are not read."""
         self.motion_mean.copy_(motion_mean)
-        self.motion_std.copy_(motion_std.clamp(min=1e-3))
+        self.motion_std.copy_(motion_std.clamp(min=SMALLEST_STD))
 
     def forward(self, motion: Float[Tensor, "frame channel"]) -> Float[Tensor, "frame emotion"]:
         """Logits of the emotions of each frame of motion (not standardised)."""
-        motion = (motion - self.motion_mean) / self.motion_std
+        motion = standardise_motion(motion, self.motion_mean, self.motion_std)
         for linear, norm in zip(self.hidden, self.norms):
             motion = self.dropout(self.activation(norm(linear(motion))))
         return self.output(motion)
 
     def frame_features(self, motion: Float[Tensor, "*batch frame channel"]) -> Float[Tensor, "*batch frame feature"]:
         """Features of each frame, of the layer before the last hidden one, in the variant of the config."""
-        hidden = (motion.flatten(0, -2) - self.motion_mean) / self.motion_std
+        hidden = standardise_motion(motion.flatten(0, -2), self.motion_mean, self.motion_std)
         count = len(self.config.hidden_sizes) - 1
         for number, (linear, norm) in enumerate(zip(self.hidden[:count], self.norms), start=1):
             hidden = linear(hidden)

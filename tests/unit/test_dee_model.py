@@ -10,6 +10,7 @@ from torch import nn
 
 from dee import DEE, DEEConfig, EncoderConfig
 from dee.positions import length_mask
+from dee.recogniser import RecogniserConfig
 
 SMALL = EncoderConfig(width=16, layers=2, heads=2, feedforward=32, dropout=0.0)
 CONFIG = DEEConfig(speech_features=7, motion_channels=5, embedding_size=12, speech_encoder=SMALL, motion_encoder=SMALL)
@@ -108,6 +109,22 @@ def test_statistics_standardise_and_are_saved_buffers(model):
 
     plain.set_statistics(torch.zeros(7), torch.ones(7), torch.zeros(5), torch.zeros(5))
     assert plain.motion_std.tolist() == pytest.approx([1e-3] * 5)
+
+
+@pytest.mark.parametrize("recogniser", [None, RecogniserConfig(motion_channels=5, hidden_sizes=[8, 6, 4])])
+def test_motion_in_channels_that_never_moved_is_not_read(recogniser):
+    torch.manual_seed(0)
+    model = DEE(dataclasses.replace(CONFIG, recogniser=recogniser)).eval()
+    still = torch.tensor([0.3, 0.3, 0.0, 0.3, 0.3])
+    model.set_statistics(torch.zeros(7), torch.ones(7), torch.full((5,), 0.5), still)
+    if model.recogniser is not None:
+        model.recogniser.set_statistics(torch.full((5,), 0.5), still)
+    motion, lengths = batch()["motion"], torch.full((5,), 20)
+    before = model.embed_motion(motion, lengths)
+    for channel, is_read in ((2, False), (1, True)):
+        changed = motion.clone()
+        changed[..., channel] += 0.4
+        assert torch.equal(model.embed_motion(changed, lengths).mean, before.mean) != is_read
 
 
 def test_gradient_reaches_motion_through_a_frozen_model(model):
