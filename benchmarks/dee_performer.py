@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from crossed_speech import crossed_corpus
-from dee_performer_parts import Embedded, View, embed, listener, means_for_head, probe_sentences
+from dee_performer_parts import Embedded, View, embed, listener, means_for_head, pooled_columns, probe_sentences
 from dee_performer_pictures import draw_pictures
 from scipy.stats import beta, spearmanr
 from torch import Tensor
@@ -94,7 +94,7 @@ def retrieval(views: dict[str, Embedded]) -> dict[str, Any]:
     return result
 
 
-def labels(dee: DEE, data: Embedded, train: Embedded) -> dict[str, Any]:
+def labels(dee: DEE, data: Embedded, train: Embedded, columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """How often each way of naming the emotion names the one acted, from speech and from motion."""
     acted = torch.from_numpy(data.emotion)
     sound = torch.tensor([affect.sound_class for affect in data.affect])
@@ -105,8 +105,11 @@ def labels(dee: DEE, data: Embedded, train: Embedded) -> dict[str, Any]:
         "nearest motion": nearest_label(distance[:, first], acted[first]),
         "nearest prototype": nearest_prototypes(data.speech, dee.prototypes["speech"]),
         "linear head": torch.from_numpy(speech_head.predict(data.speech.mean.numpy())),
-        "linear listener (features, no DEE)": torch.from_numpy(listener(train, data).argmax(1)),
     }
+    for name, own in columns.items():
+        said[f"linear listener on {name}, no DEE"] = torch.from_numpy(
+            (listener(train, data, own) @ TRUTH.confusion).argmax(axis=1)
+        )
     seen = {
         "nearest speech": nearest_label(distance.T, sound),
         "nearest prototype": nearest_prototypes(data.motion, dee.prototypes["motion"]),
@@ -129,7 +132,7 @@ def labels(dee: DEE, data: Embedded, train: Embedded) -> dict[str, Any]:
     }
 
 
-def calibration(data: Embedded, train: Embedded, seed: int) -> dict[str, Any]:
+def calibration(data: Embedded, train: Embedded, heard: np.ndarray, seed: int) -> dict[str, Any]:
     """Does the width of the speech Gaussian follow what speech leaves open, and does it hold the performances?"""
     keep = np.flatnonzero([len(own) == data.draws for own in data.performances])
     speech = data.part(keep)
@@ -145,7 +148,6 @@ def calibration(data: Embedded, train: Embedded, seed: int) -> dict[str, Any]:
 
     by_class = np.array([np.mean([TRUTH.conditional_entropy(a) for a in train.affect if a.sound_class == c])
                          for c in range(len(EMOTIONS))])  # fmt: skip
-    heard = listener(train, data, classes=True)[keep]
     curves = {
         "ball": coverage(coverage_ranks(speech, truths, generator(), DRAWS, "ball"), LEVELS),
         "ellipsoid": coverage(coverage_ranks(speech, truths, generator(), DRAWS, "ellipsoid"), LEVELS),
@@ -162,7 +164,7 @@ def calibration(data: Embedded, train: Embedded, seed: int) -> dict[str, Any]:
         "log_variance_with_entropy": rho(speech.log_variance.sum(1), entropy),
         "scatter_with_entropy": rho(spread, entropy),
         "variance_with_scatter": rho(speech.total_variance, spread),
-        "listener_with_entropy": rho(heard @ by_class, entropy),
+        "listener_with_entropy": rho(heard[keep] @ by_class, entropy),
         "total_variance": speech.total_variance.mean().item(),
         "scatter": spread.mean().item(),
         "curves": curves,
@@ -223,8 +225,11 @@ def cells(values: Any) -> str:
     return " | ".join(f"{100 * value:.1f} %" for value in values) + " |"
 
 
-def measure(dee: DEE, corpora: dict[str, tuple[Corpus, FeatureStore]], seed: int) -> dict[str, Any]:
+def measure(
+    dee: DEE, corpora: dict[str, tuple[Corpus, FeatureStore]], columns: dict[str, np.ndarray], seed: int
+) -> dict[str, Any]:
     """Everything, of the test split of each corpus."""
+    everything = np.arange(max(len(own) for own in columns.values()))
     train = embed(dee, *corpora["test"], split="train", most=1)
     embedded = {
         name: {
@@ -235,9 +240,12 @@ def measure(dee: DEE, corpora: dict[str, tuple[Corpus, FeatureStore]], seed: int
     }
     return {
         "retrieval": {name: retrieval(own) for name, own in embedded.items()},
-        "labels": {name: labels(dee, own["whole"], train) for name, own in embedded.items()},
+        "labels": {name: labels(dee, own["whole"], train, columns) for name, own in embedded.items()},
         "probe": probe_sentences(embedded["crossed"]["whole"], *corpora["crossed"]),
-        "calibration": {name: calibration(own["whole"], train, seed) for name, own in embedded.items()},
+        "calibration": {
+            name: calibration(own["whole"], train, listener(train, own["whole"], everything), seed)
+            for name, own in embedded.items()
+        },
         "map": {
             "speech": embedded["test"]["whole"].speech.mean.tolist(),
             "speech_class": [affect.sound_class for affect in embedded["test"]["whole"].affect],
@@ -263,7 +271,7 @@ def main() -> None:
     corpora = {"test": Corpus.open(options.corpus), "crossed": crossed_corpus(options.crossed)}
     stored = {name: (corpus, FeatureStore.build(corpus, encoder)) for name, corpus in corpora.items()}
     with torch.inference_mode():
-        result = measure(dee, stored, options.seed)
+        result = measure(dee, stored, pooled_columns(encoder), options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "measures.json", result)
     write_text(options.out / "measures.md", table(result))

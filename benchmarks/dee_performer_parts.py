@@ -14,6 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from dee import DEE, GaussianEmbedding
 from deeptalk.corpus import Corpus, FeatureStore
 from deeptalk.corpus.performer import AffectCode
+from deeptalk.speech import SpeechEncoder
+from deeptalk.speech.stack import StackedEncoder
 
 BATCH = 64
 PROBED_FRAMES = 12
@@ -126,13 +128,25 @@ def means_for_head(train: Embedded) -> tuple[Pipeline, Pipeline]:
     return speech, linear(0.1).fit(train.motion.mean[chosen].numpy(), train.emotion[chosen])
 
 
-def listener(train: Embedded, data: Embedded, classes: bool = False) -> np.ndarray:
-    """(speech, emotion) probabilities by a linear classifier on the pooled features, of what is acted or of the class.
+def pooled_columns(encoder: SpeechEncoder) -> dict[str, np.ndarray]:
+    """Columns of `Embedded.pooled` that come from each encoder of a stack, and from all."""
+    parts = encoder.parts() if isinstance(encoder, StackedEncoder) else [encoder]
+    columns, first = {}, 0
+    for part in parts:
+        own = np.arange(first, first + part.feature_size)
+        columns[part.name] = np.concatenate([own, own + encoder.feature_size])
+        first += part.feature_size
+    return columns | {encoder.name: np.arange(2 * encoder.feature_size)}
+
+
+def listener(train: Embedded, data: Embedded, columns: np.ndarray) -> np.ndarray:
+    """(speech, class) probabilities of the audible class by a linear classifier on pooled features.
 
     What a listener without DEE makes of the same features: the class of an unknown voice is not told by one recording.
     """
-    heard = np.array([affect.sound_class for affect in train.affect]) if classes else train.emotion[train.rounds[0]]
-    return linear(0.003).fit(train.pooled, heard).predict_proba(data.pooled)
+    heard = np.array([affect.sound_class for affect in train.affect])
+    regularisation = 0.003 if len(columns) > 100 else 0.03
+    return linear(regularisation).fit(train.pooled[:, columns], heard).predict_proba(data.pooled[:, columns])
 
 
 def probe_sentences(data: Embedded, corpus: Corpus, store: FeatureStore) -> list[dict[str, Any]]:

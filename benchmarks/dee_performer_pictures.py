@@ -51,7 +51,7 @@ def _reliability(found: dict[str, Any], levels: Sequence[float]) -> Diagram:
     for (name, curve), colour in zip(found["curves"].items(), (COLOURS[4], COLOURS[3], COLOURS[6])):
         picture.line(levels, curve, colour)
         picture.points(levels, curve, colour)
-        picture.legend(f"{name}: off by {found['curve_errors'][name]:.2f}", colour, right=True)
+        picture.legend(f"{name}: off by {found['curve_errors'][name]:.2f}", colour)
     return picture
 
 

@@ -76,12 +76,12 @@ class Diagram:
             else:
                 self.draw.ellipse(box, fill=colour)
 
-    def legend(self, text: str, colour: str, right: bool = False) -> None:
-        """One more line of the legend, in the upper left corner or the lower right."""
-        left, top, far, bottom = self.box
-        row = 8 * SCALE + 15 * SCALE * self.legend_row
+    def legend(self, text: str, colour: str) -> None:
+        """One more line of the legend, in the upper left corner."""
+        left, top, _, _ = self.box
+        x, y = left + 8 * SCALE, top + 8 * SCALE + 15 * SCALE * self.legend_row
         width = self.draw.textlength(text, _font(10))
-        x, y = (far - width - 30 * SCALE, bottom - row - 14 * SCALE) if right else (left + 8 * SCALE, top + row)
+        self.draw.rectangle((x - 2 * SCALE, y, x + 16 * SCALE + width, y + 14 * SCALE), fill=PAPER)
         self.draw.ellipse((x, y + 2 * SCALE, x + 8 * SCALE, y + 10 * SCALE), fill=colour)
         self.draw.text((x + 14 * SCALE, y), text, INK, _font(10))
         self.legend_row += 1
