@@ -1,5 +1,6 @@
 """From what is asked of the emotion to the Gaussians that emotion vectors are drawn from."""
 
+import itertools
 import math
 
 import torch
@@ -10,10 +11,13 @@ from dee import GaussianEmbedding
 from dee.steering import blend, track, window_starts
 from deeptalk.bundle import Bundle
 from deeptalk.emotion_request import EmotionRequest, KeyPoint, ReferenceClip
+from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.speech import SpeechEncoder, Waveform
 from deeptalk.take import Take
 
+INTENSITY_STEPS = 8
+"""Points on the way from key to key where the intensity changes: a label's way from neutral to strong has bends."""
 LARGEST_RATE_DIFFERENCE = 1e-3
 """Frames a second by which a reference motion may differ from the bundle's."""
 STILL_DEVIATION = 1.01e-3
@@ -34,8 +38,11 @@ class EmotionSource:
         self.bundle = bundle
         self.device = device
         self.asked: GaussianEmbedding | None = None
-        if request.keys:
-            self.asked = GaussianEmbedding.concatenate([self._labelled(key) for key in request.keys])
+        self.points = [] if not request.keys else [(0, 0.0, request.keys[0])]
+        for number, (first, second) in enumerate(itertools.pairwise(request.keys)):
+            self.points += [(number, share, between(first, second, share)) for share in _shares(first, second)]
+        if self.points:
+            self.asked = GaussianEmbedding.concatenate([self._labelled(point) for _, _, point in self.points])
         elif request.references:
             parts = [self._reference(clip, encoder) for clip in request.references]
             self.asked = self._blend(parts, [clip.weight for clip in request.references])
@@ -48,8 +55,7 @@ class EmotionSource:
         centres = (torch.arange(frames, device=self.device, dtype=torch.float64) + 0.5) / rate
         asked = self.asked
         if asked is not None and len(asked) > 1:
-            times = [key.seconds if math.isfinite(key.seconds) else seconds for key in self.request.keys]
-            asked = track(asked, torch.tensor(times, device=self.device, dtype=torch.float64), centres)
+            asked = track(asked, self._times(seconds).to(self.device), centres)
         if asked is not None and weight == 1:
             return asked
         own = self._own(features, lengths, centres)
@@ -57,6 +63,14 @@ class EmotionSource:
             return own
         rows = max(len(own), len(asked))
         return _rows(own, rows).interpolate(_rows(asked, rows), weight)
+
+    def _times(self, seconds: float) -> Float[Tensor, "point"]:
+        """When the points lie, in speech of this length."""
+        keys = [key.seconds if math.isfinite(key.seconds) else seconds for key in self.request.keys]
+        return torch.tensor(
+            [keys[number] + share * (keys[number + 1] - keys[number]) for number, share, _ in self.points],
+            dtype=torch.float64,
+        )
 
     def _own(self, features: Tensor, lengths: Tensor, centres: Tensor) -> GaussianEmbedding:
         """The emotion of the speech itself: as a whole, or in windows whose Gaussians hold at their centres."""
@@ -116,6 +130,28 @@ class EmotionSource:
         # Blinks, gaze and whatever else never moved in training: one lowered lid would outweigh the whole face.
         motion = torch.where(reader.motion_std < STILL_DEVIATION, reader.motion_mean, motion)
         return dee.embed_motion(motion, torch.tensor([motion.shape[1]], device=self.device))
+
+
+def between(first: KeyPoint, second: KeyPoint, share: float) -> KeyPoint:
+    """The point this share of the way from one key point to the next: weights and intensity go there in proportion.
+
+    Its time is that of the second, where it ends.
+    """
+    if share == 1:
+        return second
+    weights = dict.fromkeys(EMOTIONS, 0.0)
+    for key, part in ((first, 1 - share), (second, share)):
+        total = sum(weight for _, weight in key.labels)
+        for label, weight in key.labels:
+            weights[label] += part * weight / total
+    labels = tuple((label, weight) for label, weight in weights.items() if weight > 0)
+    return KeyPoint(second.seconds, labels, first.intensity + share * (second.intensity - first.intensity))
+
+
+def _shares(first: KeyPoint, second: KeyPoint) -> list[float]:
+    """Where to look up labels on the way; at the end alone where the intensity stays, as the way is an arc then."""
+    count = 1 if first.intensity == second.intensity else INTENSITY_STEPS
+    return [(step + 1) / count for step in range(count)]
 
 
 def _rows(embedding: GaussianEmbedding, count: int) -> GaussianEmbedding:

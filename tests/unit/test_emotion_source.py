@@ -125,9 +125,9 @@ def test_weight_goes_from_the_speech_itself_to_what_is_asked(talker):
 
 
 def test_key_points_move_from_one_to_the_other(talker):
-    path = gaussian(talker, emotion=[(1.0, "happy"), (3.0, "sad")], intensity=[0.3, 0.9])
+    path = gaussian(talker, emotion=[(1.0, "happy"), (3.0, "sad")], intensity=0.9)
     assert path.mean.shape == (100, 8)  # 4 s
-    start, end = gaussian(talker, emotion="happy", intensity=0.3), gaussian(talker, emotion="sad", intensity=0.9)
+    start, end = (gaussian(talker, emotion=name, intensity=0.9) for name in ("happy", "sad"))
     assert torch.equal(path.mean[:25], start.mean.expand(25, -1))
     assert torch.equal(path.mean[75:], end.mean.expand(25, -1))
     middle = start.interpolate(end, 0.51)  # frame 50 is centred on second 2.02
@@ -135,6 +135,28 @@ def test_key_points_move_from_one_to_the_other(talker):
     torch.testing.assert_close(path.log_variance[50:51], middle.log_variance, rtol=1e-4, atol=1e-5)
     to_end = gaussian(talker, emotion="happy@0,sad@end")
     torch.testing.assert_close(to_end.mean, gaussian(talker, emotion=[(0, "happy"), (4.0, "sad")]).mean)
+
+
+def test_a_label_that_swells_keeps_to_its_own_way_from_neutral(talker, monkeypatch):
+    bent = torch.nn.functional.normalize(torch.randn(8, 2, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    monkeypatch.setitem(talker.bundle.dee.prototypes["motion"]._buffers, "anchors", bent)
+    monkeypatch.setitem(
+        talker.bundle.dee.prototypes["motion"]._buffers, "anchor_intensity", torch.tensor([[0.3, 0.8]]).expand(8, 2)
+    )
+    path = gaussian(talker, emotion=[(0.02, "happy"), (3.22, "happy")], intensity=[0.0, 1.0])
+    for frame in (0, 10, 30, 40, 60, 80):  # multiples of an eighth of the way
+        at = gaussian(talker, emotion="happy", intensity=frame / 80)
+        torch.testing.assert_close(path.mean[frame : frame + 1], at.mean, rtol=0, atol=1e-4)
+    ends = [gaussian(talker, emotion="happy", intensity=intensity) for intensity in (0.0, 1.0)]
+    straight = ends[0].interpolate(ends[1], 0.5)
+    assert (path.mean[40] - straight.mean[0]).norm() > 0.1
+
+
+def test_label_and_intensity_move_together(talker):
+    path = gaussian(talker, emotion=[(0.02, "happy"), (3.22, "sad")], intensity=[0.2, 0.8])
+    middle = gaussian(talker, emotion={"happy": 1, "sad": 1}, intensity=0.5)
+    torch.testing.assert_close(path.mean[40:41], middle.mean, rtol=0, atol=1e-4)
+    torch.testing.assert_close(path.mean[80:81], gaussian(talker, emotion="sad", intensity=0.8).mean, rtol=0, atol=1e-6)
 
 
 def test_a_track_that_stands_still_is_the_label_to_the_bit(talker):
