@@ -1,4 +1,4 @@
-"""DEE's speech side on people: RAVDESS, 8 emotions from the mean of the speech Gaussian, and its variance by intensity.
+"""DEE's speech side on people: RAVDESS, 8 emotions from the mean of the speech Gaussian, and doubt by intensity.
 
     python benchmarks/dee_ravdess.py DATA/ravdess16k
     python benchmarks/dee_ravdess.py DATA/ravdess16k --performer CORPUS --actors 1-14
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from scipy.stats import binomtest
+from ravdess_scores import NEUTRAL, by_actor, by_intensity, markdown, score
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -37,13 +37,11 @@ from torch.nn.utils.rnn import pad_sequence
 from dee import DEEConfig, DEETraining, DEETrainingConfig, EncoderConfig, GaussianEmbedding
 from dee.evaluation import nearest_prototypes
 from dee.training import LABEL_SCALE
-from deeptalk.benchmark.statistics import bootstrap_interval
 from deeptalk.corpus import ClipWindows, ClipWindowsConfig, Corpus, FeatureStore, feature_statistics, motion_statistics
 from deeptalk.corpus.data import Draw, SeededDataset
 from deeptalk.corpus.importers import import_corpus
 from deeptalk.corpus.rows import SpeechRow, Table
 from deeptalk.corpus.windows import Item
-from deeptalk.emotions import EMOTIONS
 from deeptalk.files import write_json, write_text
 from deeptalk.speech import build_encoder
 from deeptalk.speech.prosody import NORMALISED, ProsodyEncoder, voiced_frames
@@ -52,11 +50,11 @@ from deeptalk.training import TrainerConfig, fit, open_run
 SPEECH = "whisper:2s+prosody"
 FOLDS, TUNING_FOLDS = 6, (0, 1)
 """Actor a is in fold (a - 1) % 6. Sizes were chosen on the actors of the first two folds, trained on the others."""
+UNCERTAINTY = ("variance", "entropy")
 PROBE_C = (0.003, 0.01, 0.03, 0.1)
 JITTER = torch.tensor([0.2, 0.0, 1.5, 0.3, 0.3, 0.3, 0.1])
 """Spread of a shift of each prosody channel, drawn for every item, in standard deviations of the channel: voices, and
 above all the levels of recordings, differ. Half as much where the clip is centred on its speaker."""
-NEUTRAL = EMOTIONS.index("neutral")
 
 
 def _small_motion() -> EncoderConfig:
@@ -215,11 +213,17 @@ def embed(
 
 
 def named(module: DEETraining, embedding: GaussianEmbedding) -> dict[str, np.ndarray]:
-    """The emotion of each clip by the linear classifier trained with DEE, and by the nearest prototype; variance."""
+    """The emotion of each clip by the linear classifier trained with DEE and by the nearest prototype; how sure it is.
+
+    `variance` is the Gaussian's total variance, `entropy` (nats) that of the classifier's probabilities.
+    """
+    with torch.no_grad():
+        log_shares = module.label_logits(LABEL_SCALE * embedding.mean).log_softmax(dim=1)
     return {
-        "dee": module.label_logits(LABEL_SCALE * embedding.mean).argmax(dim=1).numpy(),
+        "dee": log_shares.argmax(dim=1).numpy(),
         "prototypes": nearest_prototypes(embedding, module.model.prototypes["speech"]).numpy(),
         "variance": embedding.total_variance.numpy(),
+        "entropy": -(log_shares.exp() * log_shares).sum(dim=1).numpy(),
     }
 
 
@@ -263,7 +267,7 @@ def trained_on_people(corpus: Corpus, store: FeatureStore, args: argparse.Namesp
         }
         for name, values in found.items():
             answers.setdefault(name, np.zeros(len(speaker), values.dtype))[test] = values
-        shares = ", ".join(f"{k} {(v == emotion[test]).mean():.3f}" for k, v in found.items() if k != "variance")
+        shares = ", ".join(f"{k} {(v == emotion[test]).mean():.3f}" for k, v in found.items() if v.dtype.kind == "i")
         print(f"fold {held}, actors {actors}: {shares} (C {c}, {time.perf_counter() - started:.0f} s)", flush=True)
     return answers
 
@@ -285,80 +289,6 @@ def trained_on_performer(corpus: Corpus, store: FeatureStore, args: argparse.Nam
     }
 
 
-def by_actor(values: np.ndarray, speakers: np.ndarray, seed: int = 0) -> dict[str, float]:
-    """Mean over actors' means with its bootstrap interval over actors (95 %)."""
-    means = np.array([values[speakers == name].mean() for name in sorted(set(speakers))])
-    interval = bootstrap_interval(means, 10_000, 0.95, seed)
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "actors": len(means)}
-
-
-def score(predicted: np.ndarray, emotion: np.ndarray, speakers: np.ndarray) -> dict[str, Any]:
-    """Accuracy over clips with an interval over actors, mean recall and the confusion matrix in per cent."""
-    right = (predicted == emotion).astype(float)
-    counts = np.zeros((len(EMOTIONS), len(EMOTIONS)))
-    np.add.at(counts, (emotion, predicted), 1)
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    return {
-        "clips": len(right),
-        "accuracy": float(right.mean()),
-        "interval": by_actor(right, speakers),
-        "mean_recall": float(np.diag(shares).mean()),
-        "confusion_percent": (100 * shares).round(1).tolist(),
-    }
-
-
-def variance_by_intensity(corpus: Corpus, indices: np.ndarray, variance: np.ndarray) -> dict[str, Any]:
-    """Strong against normal clips of the same actor, emotion, sentence and repetition: log ratio of total variance."""
-    place: dict[tuple, dict[float, int]] = {}
-    for position, index in enumerate(indices.tolist()):
-        row = corpus.speech[index]
-        if row.emotion != NEUTRAL:
-            key = (row.speaker, row.emotion, row.sentence, (row.origin or {})["repetition"])
-            place.setdefault(key, {})[float(row.intensity or 0.0)] = position
-    pairs = {key: list(dict(sorted(both.items())).values()) for key, both in place.items() if len(both) == 2}
-    weak, strong = np.array(list(pairs.values())).T
-    ratio = np.log(variance[strong] / variance[weak])
-    actor, emotion = np.array([key[0] for key in pairs]), np.array([key[1] for key in pairs])
-    smaller = int((ratio < 0).sum())
-    return {
-        "pairs": len(pairs),
-        "share_strong_smaller": smaller / len(pairs),
-        "sign_test_p": float(binomtest(smaller, len(pairs)).pvalue),
-        "log_ratio": by_actor(ratio, actor),
-        "log_ratio_by_emotion": {EMOTIONS[e]: float(ratio[emotion == e].mean()) for e in sorted(set(emotion.tolist()))},
-    }
-
-
-def rows_of(name: str, score: Mapping[str, Any]) -> str:
-    """A line of the table of accuracies."""
-    low, high = (f"{100 * score['interval'][side]:.1f}" for side in ("low", "high"))
-    accuracy, recall = (f"{100 * score[quantity]:.1f} %" for quantity in ("accuracy", "mean_recall"))
-    return f"| {name} | {score['clips']} | {accuracy} | {low} .. {high} | {recall} |"
-
-
-def markdown(report: Mapping[str, Any]) -> str:
-    """The report as Markdown."""
-    lines = [
-        "| who names the emotion | clips | accuracy | 95 % over actors | mean recall |",
-        "| --- | ---: | ---: | --- | ---: |",
-    ]
-    lines += [rows_of(name, entry) for name, entry in report["scores"].items()]
-    for name, entry in report.get("differences", {}).items():
-        points = [f"{100 * entry[side]:+.1f}" for side in ("mean", "low", "high")]
-        lines += ["", f"{name}: {points[0]} points ({points[1]} .. {points[2]}, {entry['actors']} actors)"]
-    for name, entry in report["variance"].items():
-        ratio = [f"{entry['log_ratio'][side]:+.3f}" for side in ("mean", "low", "high")]
-        share = f"{100 * entry['share_strong_smaller']:.0f} % of {entry['pairs']} pairs"
-        lines += ["", f"Variance, {name}: strong is smaller in {share} (sign test p {entry['sign_test_p']:.2g});"]
-        lines[-1] += f" log ratio {ratio[0]} ({ratio[1]} .. {ratio[2]})"
-    for name in report["shown"]:
-        lines += ["", f"{name}: rows are what was acted, columns what was said, per cent.", ""]
-        lines += ["| | " + " | ".join(EMOTIONS) + " |", "| --- |" + " ---: |" * len(EMOTIONS)]
-        for emotion, shares in zip(EMOTIONS, report["scores"][name]["confusion_percent"]):
-            lines.append(f"| {emotion} | " + " | ".join(f"{share:.0f}" for share in shares) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def report_people(corpus: Corpus, answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Scores of all actors and of those that nothing was chosen on."""
     speaker, emotion = (np.array(corpus.speech.column(name)) for name in ("speaker", "emotion"))
@@ -366,7 +296,7 @@ def report_people(corpus: Corpus, answers: Mapping[str, np.ndarray]) -> dict[str
     report: dict[str, Any] = {
         "scores": {},
         "differences": {},
-        "variance": {},
+        "uncertainty": {},
         "shown": ["dee, all actors", "probe, all actors"],
     }
     for group, chosen in (("all actors", np.ones_like(fresh)), ("actors not tuned on", fresh)):
@@ -377,22 +307,24 @@ def report_people(corpus: Corpus, answers: Mapping[str, np.ndarray]) -> dict[str
             report["differences"][f"{name} less probe, {group}"] = by_actor(
                 right[name] - right["probe"], speaker[chosen]
             )
-    report["variance"]["trained on people"] = variance_by_intensity(
-        corpus, np.arange(len(speaker)), answers["variance"]
-    )
+    for quantity in UNCERTAINTY:
+        report["uncertainty"][f"{quantity}, trained on people"] = by_intensity(
+            corpus, np.arange(len(speaker)), answers[quantity]
+        )
     return report
 
 
 def report_performer(corpus: Corpus, answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Scores by view."""
-    report: dict[str, Any] = {"scores": {}, "variance": {}, "shown": []}
+    report: dict[str, Any] = {"scores": {}, "uncertainty": {}, "shown": []}
     for view, entry in answers.items():
         speaker, emotion = (np.array(corpus.speech.column(name))[entry["clips"]] for name in ("speaker", "emotion"))
         for name in ("dee", "prototypes"):
             report["scores"][f"{name}, {view}"] = score(entry[name], emotion, speaker)
-        report["variance"][f"trained on the performer, {view}"] = variance_by_intensity(
-            corpus, entry["clips"], entry["variance"]
-        )
+        for quantity in UNCERTAINTY:
+            report["uncertainty"][f"{quantity}, trained on the performer, {view}"] = by_intensity(
+                corpus, entry["clips"], entry[quantity]
+            )
         report["shown"].append(f"dee, {view}")
     return report
 
