@@ -161,6 +161,13 @@ def test_small_defects_are_mended_and_files_that_are_none_refused(tmp_path):
     assert (len(corpus.speech), len(corpus.performances)) == (1, 2)
 
 
+def test_sounds_without_weights_are_counted(tmp_path):
+    write_take(tmp_path / "takes", "a", weights_of())
+    write_sound(tmp_path / "takes" / "lost.wav", speech(SECONDS))
+    report, _ = result(tmp_path)
+    assert report.reasons("skipped") == {"sound without motion": 1}
+
+
 def test_the_map_is_whole_and_even():
     assert len(NAMES) == 116
     for name in NAMES:

@@ -213,6 +213,18 @@ def test_corpus_and_report_appear_at_once(tmp_path, monkeypatch):
     assert (out / "import.json").is_file()
 
 
+def test_sounds_without_motion_are_counted(tmp_path):
+    takes = tmp_path / "takes"
+    take(takes, "good")
+    write_sound(takes / "lost.wav", speech(2.0))
+    take(takes, "broken")
+    (takes / "broken.csv").write_bytes(b"")
+    report, _ = result(tmp_path)
+    assert report.reasons("skipped") == {"sound without motion": 1}
+    assert [one.name for one in report.results if one.outcome == "skipped"] == ["lost.wav"]
+    assert report.count("refused") == 1
+
+
 def test_takes_of_one_name_are_told_apart_by_their_folders(tmp_path):
     take(tmp_path / "takes" / "monday", "a")
     take(tmp_path / "takes" / "tuesday", "a")

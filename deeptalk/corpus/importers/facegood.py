@@ -17,7 +17,7 @@ from deeptalk.corpus.importers.files import (
 )
 from deeptalk.corpus.importers.importer import ImportedClip, Note, Refusal, Scan, Take
 from deeptalk.corpus.importers.motion import limited
-from deeptalk.corpus.importers.recorded import RecordedOptions, Recording, recorded_clips
+from deeptalk.corpus.importers.recorded import RecordedOptions, Recording, recorded_clips, sounds_left_over
 from deeptalk.corpus.importers.rig_map import FACEGOOD_MAP, RigMap, name_shift, read_rig_map
 from deeptalk.errors import UserError
 
@@ -65,9 +65,12 @@ class FacegoodImporter:
         others = [p for p in files if p.suffix.lower() == ".npy" and p not in raw and p not in name_files]
         speaker = options.speaker or f"facegood-{source.resolve().name}"
         check_splits([_name(path) for path in paths], options.val, options.test)
+        used: set[Path] = set()
         takes = [
-            Take(_name(path), partial(_read, path, rig_map, sounds, name_files, speaker, options)) for path in paths
+            Take(_name(path), partial(_read, path, rig_map, sounds, used, name_files, speaker, options))
+            for path in paths
         ]
+        stems = {stem.lower() for path in paths for stem in (path.stem, _name(path))}
         return Scan(
             takes=takes,
             provenance=f"Captured rig weights of {speaker}, mapped by name to ARKit "
@@ -76,6 +79,7 @@ class FacegoodImporter:
             skipped=[
                 (path.name, Note("other array", f"its name does not begin with {VALUE_PREFIX}")) for path in others
             ],
+            finish=partial(sounds_left_over, sounds, used, stems),
         )
 
 
@@ -89,6 +93,7 @@ def _read(
     path: Path,
     rig_map: RigMap,
     sounds: Sequence[Path],
+    used: set[Path],
     name_files: Sequence[Path],
     speaker: str,
     options: FacegoodOptions,
@@ -106,6 +111,8 @@ def _read(
     motion = rig_map.to_arkit(weights, names, notes)
     name = _name(path)
     sound = sound_for(path, sounds, (name, path.stem), alone=False)
+    if sound is not None:
+        used.add(sound)
     seconds = np.arange(len(motion)) / rate
     return recorded_clips(Recording(name, motion, seconds, rate, sound, notes), speaker, options)
 

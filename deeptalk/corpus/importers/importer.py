@@ -87,8 +87,8 @@ class Scan:
     """Version and settings of the performer, where it made the motion."""
     warnings: list[str] = field(default_factory=list)
     """What is odd about the source as a whole; filled while the takes are read, too."""
-    finish: Callable[[], None] = lambda: None
-    """Called once all takes were read, to warn of what only the whole set shows."""
+    finish: Callable[[], Sequence[tuple[str, Note]]] = tuple
+    """Called once all takes were read: warns of what only the whole set shows, and gives more skipped files."""
 
 
 @runtime_checkable

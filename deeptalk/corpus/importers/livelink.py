@@ -13,7 +13,7 @@ from deeptalk.corpus.importers.files import (
     sound_for,
 )
 from deeptalk.corpus.importers.importer import ImportedClip, Note, Refusal, Scan, Take
-from deeptalk.corpus.importers.recorded import RecordedOptions, Recording, recorded_clips
+from deeptalk.corpus.importers.recorded import RecordedOptions, Recording, recorded_clips, sounds_left_over
 from deeptalk.errors import UserError
 from deeptalk.face.live_link import read_live_link_frames
 
@@ -46,21 +46,20 @@ class LiveLinkImporter:
         speaker = options.speaker or f"livelink-{source.resolve().name}"
         names = _names(source, tables)
         check_splits(list(names.values()), options.val, options.test)
+        used: set[Path] = set()
         takes = [
-            Take(name, partial(_read, path, name, tables, sounds, speaker, options)) for path, name in names.items()
+            Take(name, partial(_read, path, name, tables, sounds, used, speaker, options))
+            for path, name in names.items()
         ]
-        scan = Scan(
+        stems = {path.stem.lower() for path in tables} | {_stem(path) for path in tables}
+        return Scan(
             takes=takes,
             provenance=f"Face capture of {speaker} with Apple's ARKit by Live Link Face, resampled to 25 Hz; rotations "
             "of head and eyes left out.",
             license="That of the recordings.",
             skipped=skipped,
+            finish=partial(sounds_left_over, sounds, used, stems),
         )
-        used = {path.stem.lower() for path in tables} | {_stem(path) for path in tables}
-        unused = [path.name for path in sounds if path.stem.lower() not in used]
-        if unused and len(sounds) > len(tables):
-            scan.warnings.append(f"{len(unused)} sounds have the name of no CSV, for example {unused[0]}.")
-        return scan
 
 
 def _folder(text: str) -> Path:
@@ -114,7 +113,13 @@ def _names(source: Path, tables: Sequence[Path]) -> dict[Path, str]:
 
 
 def _read(
-    path: Path, name: str, tables: Sequence[Path], sounds: Sequence[Path], speaker: str, options: RecordedOptions
+    path: Path,
+    name: str,
+    tables: Sequence[Path],
+    sounds: Sequence[Path],
+    used: set[Path],
+    speaker: str,
+    options: RecordedOptions,
 ) -> Sequence[ImportedClip]:
     check_content(path)
     notes: list[Note] = []
@@ -124,6 +129,8 @@ def _read(
         raise Refusal("unreadable CSV", str(error)) from error
     alone = sum(table.parent == path.parent for table in tables) == 1
     sound = sound_for(path, sounds, (path.stem, _stem(path)), alone)
+    if sound is not None:
+        used.add(sound)
     turned = float(abs(frames.rotations[:, :3]).max())
     if turned > ROTATION_RADIANS:
         notes.append(Note("head rotation left out", f"the head turns by up to {turned:.2f} rad; a corpus holds none"))

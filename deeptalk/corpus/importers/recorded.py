@@ -1,6 +1,6 @@
 """Recorded motion, with or without its sound, as clips of a corpus: what all importers of captures share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,6 +84,12 @@ def recorded_clips(recording: Recording, speaker: str, options: RecordedOptions)
         notes=tuple(notes),
     )
     return [whole] if samples is None else _cut(whole, samples, motion, options.clip_seconds)
+
+
+def sounds_left_over(sounds: Sequence[Path], used: Collection[Path], stems: Collection[str]) -> list[tuple[str, Note]]:
+    """Sounds that went with no motion, and are not called after one (`stems`, small letters) that was refused."""
+    left = [path for path in sounds if path not in used and path.stem.lower() not in stems]
+    return [(path.name, Note("sound without motion", "no motion has its name")) for path in left]
 
 
 def _cut(whole: ImportedClip, samples: np.ndarray, motion: np.ndarray, longest_seconds: float) -> list[ImportedClip]:

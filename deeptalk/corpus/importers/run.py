@@ -1,5 +1,6 @@
 """Importing: every clip that an importer finds is written into a corpus or refused with a reason."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from deeptalk.corpus.importers.importer import ImportedClip, Importer, Refusal, Scan, Take
+from deeptalk.corpus.importers.importer import ImportedClip, Importer, Note, Refusal, Scan, Take
 from deeptalk.corpus.importers.report import ClipResult, ImportReport
 from deeptalk.corpus.writer import CorpusWriter
 from deeptalk.errors import UserError
@@ -23,7 +24,7 @@ def run_import(
         raise UserError(f"{source} {state}; give the folder with the data to import.")
     scan = importer.scan(source, options)
     report = ImportReport(importer.kind, source, out, warnings=scan.warnings)
-    report.results += [ClipResult(name, "skipped", note.kind, note.text) for name, note in scan.skipped]
+    report.results += _skipped(scan.skipped)
     writer = CorpusWriter(
         out,
         provenance=scan.provenance,
@@ -37,11 +38,15 @@ def run_import(
         seen: set[str] = set()
         for take in track(scan.takes, title, disable=not progress, console=Console(stderr=True), transient=True):
             report.results += _import_take(take, writer, seen)
-        scan.finish()
+        report.results += _skipped(scan.finish())
         if not report.count("imported"):
             raise UserError(_nothing(report, scan))
         report.save(writer.folder)
     return report
+
+
+def _skipped(files: Sequence[tuple[str, Note]]) -> list[ClipResult]:
+    return [ClipResult(name, "skipped", note.kind, note.text) for name, note in files]
 
 
 def _import_take(take: Take, writer: CorpusWriter, seen: set[str]) -> list[ClipResult]:
