@@ -163,12 +163,12 @@ def _check_labels(corpus: Corpus) -> None:
 
 def _train_dee(run: Run, config: DEEStage) -> Path:
     _check_labels(run.corpus)
-    store = run.store()
-    recogniser = _recogniser_of(run, config.model)
+    recogniser, columns = _recogniser_of(run, config.model), _columns(run.encoder, config.reads)
+    store = run.store()  # may take hours, so everything is checked before
     model = dataclasses.replace(
         config.model,
         speech_features=store.feature_size,
-        speech_columns=_columns(run.encoder, config.reads),
+        speech_columns=columns,
         motion_channels=len(channels_of(run.corpus.rig)),
         recogniser=None if recogniser is None else recogniser.config,
     )
@@ -199,14 +199,14 @@ def _train_talker(run: Run, config: TalkerStage) -> Path:
     missing = [name for name in ("thvqvae", "dee") if name not in run.parents]
     if missing:
         raise UserError(f"The talker stands on thvqvae and dee; give --{' and --'.join(missing)}, their run folders.")
-    store = run.store()
+    first_column, stop_column = _columns(run.encoder, config.reads) or (0, 0)
     parts = {name: read_part(folder, name) for name, folder in run.parents.items()}
     weights = {name: weights_sha256(folder) for name, folder in run.parents.items()}
     check_fit({**parts, "talker": run.part("talker", config)}, weights)
     prior = THVQVAE.from_pretrained(run.parents["thvqvae"])
     dee = DEE.from_pretrained(run.parents["dee"])
     speakers = run.corpus.speakers("train")
-    first_column, stop_column = _columns(run.encoder, config.reads) or (0, 0)
+    store = run.store()
     model = dataclasses.replace(
         config.model,
         feature_size=store.feature_size,

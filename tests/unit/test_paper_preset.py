@@ -106,6 +106,14 @@ def test_every_vertex_counts_the_same(vertices):
     assert len(vertices.chosen) == len(vertices.rig.neutral)
 
 
+def test_the_published_weights_of_vertices_fit_the_built_in_head():
+    vertices = compact_vertices(load_rig("arkit"), paper("thvqvae").region_weights)
+    rig, motion = load_rig("arkit"), torch.rand(2, 52)
+    moving = np.union1d(rig.region("skin"), rig.region("eyes"))
+    apart = (rig.vertices(motion[:1]) - rig.vertices(motion[1:]))[0, moving].square().sum(-1).mean()
+    torch.testing.assert_close((vertices(motion[0]) - vertices(motion[1])).square().sum(), apart, rtol=1e-4, atol=0)
+
+
 def clips(batch=2, frames=FRAMES):
     """A batch as the data modules give it."""
     generator = torch.Generator().manual_seed(0)

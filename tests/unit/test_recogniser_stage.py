@@ -186,6 +186,9 @@ def test_parents_that_do_not_fit(corpus, recogniser, dee, tmp_path):
         train(dee)
     with pytest.raises(UserError, match=r"model\.recogniser is set, but no trained one was given"):
         train(words=["model.recogniser.motion_channels=52"])
+    paper = [*DEE_WORDS, "trained_blocks=0", "reads=logmel"]
+    with pytest.raises(UserError, match=r"model\.recogniser is set, but no trained one was given"):
+        train_stage("dee", [corpus.folder], tmp_path / "out", "paper", paper, progress=False)
     for key, value, words in (
         ("rig", "flame", "dee was trained for rig arkit, recogniser for rig flame"),
         ("frame_rate", 30.0, "dee was trained for frame rate 25.0, recogniser for frame rate 30.0"),
