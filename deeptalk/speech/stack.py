@@ -102,12 +102,16 @@ def read_sources(words: Sequence[str]) -> Source:
 
 
 def with_tuned(name: str, source: Source, tuned: str | Path | None) -> Source:
-    """Return the sources for a stack, those of `source` and the folder of a tuned encoder, which says its own kind."""
-    if tuned is None:
-        return source
-    config = read_json(Path(tuned) / "config.json")
+    """Return the sources for a stack, those of `source` and the folder of a tuned encoder, which says its own kind.
+
+    A tuned encoder that is not in the stack is left out: what stands on it is then found not to fit.
+    """
+    kinds = [_parse(part.strip()).kind for part in name.split("+")]
+    config = {} if tuned is None else read_json(Path(tuned) / "config.json")
     kind = config.get("model_type", config.get("model"))
-    return {kind: tuned} | dict(_by_kind(source, name, [part.partition(":")[0] for part in name.split("+")]))
+    if tuned is None or kind not in kinds:
+        return source
+    return {kind: tuned} | _by_kind(source, name, kinds)
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,18 @@ def test_a_stage_trains_the_block_and_keeps_the_encoder(corpus, whisper, tuned_r
     assert any(name.startswith("speech.network.network.layers.1.") for name in state)
 
 
+@pytest.mark.parametrize("name", ["wav2vec2:L2", "hubert:1s", "wavlm", "emotion2vec"])
+def test_every_encoder_can_be_named_for_a_stage(name, corpus, tmp_path):
+    kind = name.partition(":")[0]
+    weights = write_tiny(tmp_path / "weights", kind)
+    words = [*SHORT, f"speech={name}+logmel", "trainer.max_epochs=1", "data.samples_per_epoch=8", f"reads={name}"]
+    words += ["trained_blocks=1"] if kind == "emotion2vec" else []
+    train_stage("dee", [corpus.folder], tmp_path / "dee", "tiny", words, None, {kind: weights}, progress=False)
+    part = read_part(tmp_path / "dee" / "model", "dee")
+    assert (part.speech.name, part.speech.feature_size) == (f"{name}+logmel", 112)
+    assert ("speech" in part.parents) == (kind == "emotion2vec")
+
+
 def test_a_stage_at_its_end_started_again_changes_nothing(corpus, whisper, tuned_run):
     files = [tuned_run / "model" / "model.safetensors", tuned_run / "speech" / "model.safetensors"]
     before = [file.read_bytes() for file in files]
@@ -262,6 +274,15 @@ def test_sources_beside_a_tuned_encoder(tuned_run):
     assert with_tuned("whisper:1s+hubert", {"hubert": "x/y"}, tuned) == {"whisper": tuned, "hubert": "x/y"}
     assert with_tuned("whisper:1s", "elsewhere", tuned) == {"whisper": "elsewhere"}
     assert with_tuned("whisper", "elsewhere", None) == "elsewhere"
+    assert with_tuned("logmel", None, tuned) is None
+
+
+def test_a_talker_of_another_encoder_than_the_tuned_one_is_refused(corpus, tuned_run, tmp_path):
+    train_stage("thvqvae", [corpus.folder], tmp_path / "prior", "tiny", ["trainer.max_epochs=1", *SHORT[:1]], None,
+                progress=False)  # fmt: skip
+    parents = {"thvqvae": tmp_path / "prior", "dee": tuned_run}
+    with pytest.raises(UserError, match=r"speech features logmel \(80 channels.* on whisper:1s\+logmel \(112 channels"):
+        train_stage("talker", [corpus.folder], tmp_path / "talker", "tiny", ["speech=logmel"], parents, progress=False)
 
 
 def test_a_speech_learning_rate_below_the_last_one_is_refused(corpus, whisper, tmp_path):
