@@ -20,8 +20,6 @@ INTENSITY_STEPS = 8
 """Points on the way from key to key where the intensity changes: a label's way from neutral to strong has bends."""
 LARGEST_RATE_DIFFERENCE = 1e-3
 """Frames a second by which a reference motion may differ from the bundle's."""
-STILL_DEVIATION = 1.01e-3
-"""Channels that deviate by less never moved in DEE's training: it divides by 1e-3 at least."""
 
 
 class EmotionSource:
@@ -124,12 +122,8 @@ class EmotionSource:
                 f"{name} has {take.frame_rate:g} frames a second, the bundle {part.frame_rate:g}; resample it first, "
                 "with `deeptalk.corpus.resample.resample_motion`."
             )
-        dee = self.bundle.dee
-        reader = dee if dee.recogniser is None else dee.recogniser  # which standardises motion
         motion = torch.from_numpy(take.motion)[None].to(self.device)
-        # Blinks, gaze and whatever else never moved in training: one lowered lid would outweigh the whole face.
-        motion = torch.where(reader.motion_std < STILL_DEVIATION, reader.motion_mean, motion)
-        return dee.embed_motion(motion, torch.tensor([motion.shape[1]], device=self.device))
+        return self.bundle.dee.embed_motion(motion, torch.tensor([motion.shape[1]], device=self.device))
 
 
 def between(first: KeyPoint, second: KeyPoint, share: float) -> KeyPoint:
