@@ -16,8 +16,8 @@ from deeptalk.speech.network import WaveformNetworkEncoder
 from deeptalk.speech.weights import weights_folder
 
 ALTERNATIVES = (
-    "give the folder of a bundle that `deeptalk import-checkpoint` wrote from a released DEE, or one that "
-    "Emotion2Vec.save_pretrained wrote; another encoder is whisper+prosody"
+    "give --speech-weights (in Python source=) the folder of a bundle that `deeptalk import-checkpoint` wrote from a "
+    "released DEE, or one that Emotion2Vec.save_pretrained wrote; another encoder is whisper+prosody"
 )
 
 

@@ -75,8 +75,8 @@ class SelfSupervisedEncoder(WaveformNetworkEncoder):
     ) -> "SelfSupervisedEncoder":
         """Load weights from a source as `weights_folder` describes; nothing of it is run. Raises UserError."""
         alternatives = (
-            f"give the folder or hub name of a {kind} in transformers' format, saved as safetensors, such as "
-            f"{EXAMPLES[kind]}, or use an encoder that needs none, such as logmel+prosody"
+            f"give --speech-weights (in Python source=) the folder or hub name of a {kind} in transformers' format, "
+            f"saved as safetensors, such as {EXAMPLES[kind]}, or use an encoder that needs none, such as logmel+prosody"
         )
         if source is None:
             raise UserError(f"{kind} comes without weights: {alternatives}.")

