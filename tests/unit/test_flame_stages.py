@@ -1,4 +1,4 @@
-"""Every stage on motion of a FLAME rig, with a FLAME file given by path."""
+"""Every stage on motion of a FLAME rig, with a FLAME file given by path: the published system, at a small size."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,8 @@ import torch
 from corpus_samples import phones_of
 from flame_samples import flame_arrays
 from pool_recipe import recipe_weights
+from safetensors.torch import load_file
+from tiny_speech import write_tiny
 
 from dee import DEE
 from dee.released import RELEASED_CONFIG
@@ -25,14 +27,18 @@ from thvqvae import THVQVAE
 RELEASED = Path(__file__).parents[1] / "golden" / "released"
 SHORT = ["trainer.loggers=[csv]", "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.log_every_steps=1"]
 SIZES = {
-    "thvqvae": [*SHORT, "data.samples_per_epoch=64", "training.warmup_steps=2", "model.hidden_size=32"],
+    "thvqvae": [*SHORT, "data.samples_per_epoch=64", "data.batch_size=16", "training.warmup_steps=2"],
     "recogniser": [*SHORT, "data.samples_per_epoch=256", "data.batch_size=32", "model.hidden_sizes=[16,12,8]"],
-    "dee": [*SHORT, "data.samples_per_epoch=16", "data.batch_size=8", "speech=logmel+prosody", "reads=prosody"],
+    "dee": [
+        *(*SHORT, "data.samples_per_epoch=16", "data.batch_size=8", "data.min_seconds=0.8", "data.max_seconds=0.8"),
+        *("model.speech_encoder.width=32", "model.motion_encoder.width=32", "model.motion_encoder.layers=1"),
+    ],
     "talker": [
         *(word.replace("trainer.", f"trainer_{stage}.") for word in SHORT for stage in (1, 2)),
-        *("data.samples_per_epoch=16", "data.batch_size=8", "speech=logmel+prosody", "reads=logmel"),
+        *("data.samples_per_epoch=16", "data.batch_size=8", "model.layers=1"),
     ],
 }
+"""Smaller than the preset `paper`, whose kind they are."""
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +73,23 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def chain(corpus, flame, tmp_path_factory):
+def encoders(tmp_path_factory):
+    """Small wav2vec2 and emotion2vec with random weights."""
+    folder = tmp_path_factory.mktemp("encoders")
+    return {kind: write_tiny(folder / kind, kind) for kind in ("wav2vec2", "emotion2vec")}
+
+
+@pytest.fixture(scope="module")
+def chain(corpus, flame, encoders, tmp_path_factory):
+    """The published system whole, stage by stage."""
     out = tmp_path_factory.mktemp("runs")
 
     def train(stage, *words, **parents):
-        runs = {name: out / name for name in parents}
-        train_stage(stage, [corpus], out / stage, "tiny", [*SIZES[stage], *words], runs, progress=False)
+        work = {"parents": {name: out / name for name in parents}, "progress": False}
+        if stage in ("dee", "talker"):  # the talker's emotion2vec is the one that was trained with DEE
+            kinds = encoders if stage == "dee" else ["wav2vec2"]
+            work["speech_source"] = {kind: encoders[kind] for kind in kinds}
+        train_stage(stage, [corpus], out / stage, "paper", [*SIZES[stage], *words], **work)
 
     train("thvqvae", f"flame={flame}")
     train("recogniser")
@@ -91,14 +108,22 @@ def test_the_motion_prior_learns_in_millimetres_of_flame(chain, flame):
     assert read_part(chain / "thvqvae" / "model", "thvqvae").rig == "flame"
 
 
-def test_the_bundle_performs_flame(chain, flame, monkeypatch):
+def test_the_bundle_performs_flame(chain, flame, encoders, monkeypatch):
     monkeypatch.setenv("DEEPTALK_FLAME", str(flame))
     bundle = read_bundle(chain / "talker" / "bundle")
-    assert bundle.predictor.config.content_features == 80
-    assert bundle.dee.config.speech_columns[0] == 80
+    assert bundle.talker.speech.name == "wav2vec2+emotion2vec"
+    assert bundle.predictor.config.content_columns == slice(0, 32)
+    assert bundle.dee.config.speech_columns == [32, 64]
+    assert isinstance(bundle.dee.speech_encoder.input, torch.nn.Identity)
     assert bundle.dee.recogniser is not None
+    before = load_file(encoders["emotion2vec"] / "model.safetensors")
+    after = load_file(chain / "talker" / "bundle" / "speech" / "model.safetensors")
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"blocks"}  # the last two
     sound = 0.1 * np.random.default_rng(1).standard_normal(16000).astype(np.float32)
-    (take,) = load(chain / "talker" / "bundle").perform((sound, 16000), takes=1, seed=3)
+    (take,) = load(chain / "talker" / "bundle", {"wav2vec2": encoders["wav2vec2"]}).perform(
+        (sound, 16000), takes=1, seed=3
+    )
     assert take.motion.shape == (25, 53)
     assert np.isfinite(take.motion).all()
 
@@ -107,7 +132,7 @@ def test_another_flame_file_is_another_run(chain, corpus, flame, tmp_path, monke
     monkeypatch.delenv("DEEPTALK_FLAME", raising=False)
 
     def again(out, words):
-        train_stage("thvqvae", [corpus], out, "tiny", [*SIZES["thvqvae"], *words], progress=False)
+        train_stage("thvqvae", [corpus], out, "paper", [*SIZES["thvqvae"], *words], progress=False)
 
     with pytest.raises(UserError, match="Rig 'flame' needs your own FLAME file"):
         again(tmp_path / "none", [])
@@ -124,7 +149,7 @@ def test_a_dee_learns_on_the_released_recogniser(corpus, tmp_path):
     layout = json.loads((RELEASED / "layout_recogniser.json").read_text())
     torch.save(recipe_weights(layout), tmp_path / "fer.pth")
     parent = import_checkpoints(tmp_path / "fer.pth", tmp_path / "released").bundle / "recogniser"
-    words = [*SIZES["dee"], "trainer.max_epochs=1"]
+    words = [*SHORT, "trainer.max_epochs=1", "data.samples_per_epoch=16", "data.batch_size=8", "speech=logmel"]
     train_stage("dee", [corpus], tmp_path / "dee", "tiny", words, {"recogniser": parent}, progress=False)
     model = DEE.from_pretrained(tmp_path / "dee" / "model")
     assert model.config.recogniser == RELEASED_CONFIG.recogniser
