@@ -94,13 +94,14 @@ def main() -> None:
         open_and_read(corpus.folder)
         if options.features:
             encoder = build_encoder(options.features)
-            started = time.perf_counter()
+            started, before = time.perf_counter(), sum(os.times()[:4])
             corpus.features(encoder, progress=True, workers=options.workers)
-            seconds = time.perf_counter() - started
+            seconds, work = time.perf_counter() - started, sum(os.times()[:4]) - before
             speech = float(corpus.speech.numbers("num_samples").sum()) / corpus.sample_rate
             threads = torch.get_num_threads() if options.workers == 1 else options.workers
             print(
-                f"features {options.features}: {seconds:.1f} s on {threads} threads, {speech / seconds:.1f} x real time"
+                f"features {options.features}: {seconds:.1f} s on {threads} threads, {speech / seconds:.1f} x real time;"
+                f" processor {work:.1f} s, {speech / work:.1f} x real time"
             )
 
 
