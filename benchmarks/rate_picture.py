@@ -70,12 +70,20 @@ def lines_of(rows: Sequence[dict]) -> list[tuple[str, str, list[dict]]]:
     return lines
 
 
-def nice_steps(top: float, count: int) -> np.ndarray:
-    """Round values from 0 up to `top`, about so many."""
-    rough = top / count
+def nice_steps(low: float, high: float, count: int) -> np.ndarray:
+    """Round values from `low` to `high`, about so many."""
+    rough = (high - low) / count
     power = 10.0 ** np.floor(np.log10(rough))
     step = power * min((1, 2, 5, 10), key=lambda factor: abs(factor * power - rough))
-    return np.arange(0, top + 1e-9, step)
+    values = np.arange(np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6) + 1) * step
+    return values.round(6)
+
+
+def limits(values: Sequence[float]) -> tuple[float, float]:
+    """A range somewhat wider than that of the values."""
+    low, high = min(values), max(values)
+    margin = 0.1 * (high - low) or 0.1 * high
+    return max(0.0, low - margin), high + margin
 
 
 def panel(plot: Plot, rows: Sequence[dict], name: str, region: str, corner: tuple[int, int]) -> None:
@@ -84,26 +92,27 @@ def panel(plot: Plot, rows: Sequence[dict], name: str, region: str, corner: tupl
     width, height = PANEL_WIDTH - LEFT - 12, PANEL_HEIGHT - 22 - BOTTOM
     drawn = {id(row): millimetres(row, name, region) for row in rows}
     bounds = {key: (values[0], *np.percentile(values[1:], [2.5, 97.5])) for key, values in drawn.items()}
-    most_x = 1.08 * max(rate(row, name) for row in rows)
-    most_y = 1.08 * max(max(values) for values in bounds.values())
+    low_x, high_x = limits([rate(row, name) for row in rows])
+    low_y, high_y = limits([value for values in bounds.values() for value in values])
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        return left + width * x / most_x, top + height * (1 - y / most_y)
+    def place(x: float, y: float, shift: float = 0.0) -> tuple[float, float]:
+        right, up = (x - low_x) / (high_x - low_x), (y - low_y) / (high_y - low_y)
+        return left + width * right + shift, top + height * (1 - up)
 
-    for y in nice_steps(most_y, 4):
-        plot.line([place(0, y), place(most_x, y)], GRID)
-        plot.text((left - 5, place(0, y)[1]), f"{y:g}", "rm", 10)
-    for x in nice_steps(most_x, 5):
-        plot.text((place(x, 0)[0], top + height + 5), f"{x:g}", "mt", 10)
-    plot.line([place(0, 0), place(most_x, 0)], INK)
+    for y in nice_steps(low_y, high_y, 4):
+        plot.line([place(low_x, y), place(high_x, y)], GRID)
+        plot.text((left - 5, place(low_x, y)[1]), f"{y:g}", "rm", 10)
+    for x in nice_steps(low_x, high_x, 5):
+        plot.text((place(x, low_y)[0], top + height + 5), f"{x:g}", "mt", 10)
+    plot.line([place(low_x, low_y), place(high_x, low_y)], INK)
     plot.text((left, corner[1] + 12), f"{name}: {region.replace('_', ' ')}, mm", "lm", 11)
-    for _, mark, own in lines_of(rows):
-        colour = STYLES[own[0]["family"]][0]
-        plot.line([place(rate(row, name), bounds[id(row)][0]) for row in own], colour, 1.5)
+    for number, (_, mark, own) in enumerate(lines_of(rows)):
+        colour, shift = STYLES[own[0]["family"]][0], 5.0 * (number - 1.5) * ("bits_per_second" in own[0])
+        plot.line([place(rate(row, name), bounds[id(row)][0], shift) for row in own], colour, 1.5)
         for row in own:
             middle, low, high = bounds[id(row)]
-            plot.line([place(rate(row, name), low), place(rate(row, name), high)], colour)
-            plot.mark(place(rate(row, name), middle), colour, mark)
+            plot.line([place(rate(row, name), low, shift), place(rate(row, name), high, shift)], colour)
+            plot.mark(place(rate(row, name), middle, shift), colour, mark)
 
 
 def picture(content: dict) -> np.ndarray:
@@ -111,9 +120,7 @@ def picture(content: dict) -> np.ndarray:
     rows = content["rows"]
     sets = list(rows[0]["seeds"][0]["sets"])
     plot = Plot(PANEL_WIDTH * len(REGIONS), TOP + PANEL_HEIGHT * len(sets))
-    text = (
-        "Root mean square vertex distance against rate in bit/s, with 95 % intervals over speakers or clips, and seeds"
-    )
+    text = "Root mean square vertex distance against rate in bit/s; 95 % intervals; marks of the same rate stand apart"
     plot.text((LEFT, 16), text, "lm", 12)
     x = float(LEFT)
     for label, mark, own in lines_of(rows):
