@@ -132,12 +132,16 @@ def labels(dee: DEE, data: Embedded, train: Embedded, columns: dict[str, np.ndar
     }
 
 
+def _entropies(probabilities: np.ndarray) -> np.ndarray:
+    """Entropy in nats of each row."""
+    return -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=-1)
+
+
 def calibration(data: Embedded, train: Embedded, heard: np.ndarray, seed: int) -> dict[str, Any]:
     """Does the width of the speech Gaussian follow what speech leaves open, and does it hold the performances?"""
     keep = np.flatnonzero([len(own) == data.draws for own in data.performances])
     speech = data.part(keep)
     truths = torch.stack([data.motion.mean[data.performances[i]] for i in keep])
-    entropy = np.array([TRUTH.conditional_entropy(data.affect[i]) for i in keep])
     spread = scatter(truths)
 
     def generator() -> torch.Generator:
@@ -146,12 +150,20 @@ def calibration(data: Embedded, train: Embedded, heard: np.ndarray, seed: int) -
     def rho(a: Any, b: Any) -> float:
         return float(spearmanr(np.asarray(a), np.asarray(b)).statistic)
 
-    by_class = np.array([np.mean([TRUTH.conditional_entropy(a) for a in train.affect if a.sound_class == c])
-                         for c in range(len(EMOTIONS))])  # fmt: skip
+    joint = np.array([list(TRUTH.joint_probabilities(affect).values()) for affect in train.affect])
+    sound = np.array([affect.sound_class for affect in train.affect])
+    of_class = np.array([joint[sound == place].mean(axis=0) for place in range(len(EMOTIONS))])
+    by_class = np.array([_entropies(joint[sound == place]).mean() for place in range(len(EMOTIONS))])
+    own = np.array([list(TRUTH.joint_probabilities(data.affect[i]).values()) for i in keep])
+    entropy = _entropies(own)  # H(emotion, reading | affect), exact
+    motion = data.motion.sample(generator())
+    drawn = torch.stack([motion[data.performances[i]] for i in keep])
     curves = {
         "ball": coverage(coverage_ranks(speech, truths, generator(), DRAWS, "ball"), LEVELS),
+        "ball, draws of motion": coverage(coverage_ranks(speech, drawn, generator(), DRAWS, "ball"), LEVELS),
         "ellipsoid": coverage(coverage_ranks(speech, truths, generator(), DRAWS, "ellipsoid"), LEVELS),
         "channels": central_coverage(channel_ranks(speech, truths, generator(), DRAWS), LEVELS),
+        "channels, draws of motion": central_coverage(channel_ranks(speech, drawn, generator(), DRAWS), LEVELS),
     }
 
     def score(samples: Tensor) -> float:
@@ -164,9 +176,12 @@ def calibration(data: Embedded, train: Embedded, heard: np.ndarray, seed: int) -
         "log_variance_with_entropy": rho(speech.log_variance.sum(1), entropy),
         "scatter_with_entropy": rho(spread, entropy),
         "variance_with_scatter": rho(speech.total_variance, spread),
-        "listener_with_entropy": rho(heard[keep] @ by_class, entropy),
+        "scatter_of_readings_equally_apart_with_entropy": rho(1 - (own**2).sum(axis=1), entropy),
+        "entropy_expected_by_linear_listener_with_entropy": rho(heard[keep] @ by_class, entropy),
+        "own_uncertainty_of_linear_listener_with_entropy": rho(_entropies(heard[keep] @ of_class), entropy),
         "total_variance": speech.total_variance.mean().item(),
         "scatter": spread.mean().item(),
+        "total_variance_of_motion": data.motion.total_variance.mean().item(),
         "curves": curves,
         "curve_errors": {name: coverage_error(curve, LEVELS) for name, curve in curves.items()},
         "energy_score": {

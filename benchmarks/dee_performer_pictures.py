@@ -48,10 +48,12 @@ def _reliability(found: dict[str, Any], levels: Sequence[float]) -> Diagram:
         "Share of true performances inside", "share of the Gaussian's draws inside", "share found", (0, 1), (0, 1)
     )
     picture.line([0, 1], [0, 1], INK, 1)
-    for (name, curve), colour in zip(found["curves"].items(), (COLOURS[4], COLOURS[3], COLOURS[6])):
+    for (name, curve), colour in zip(
+        found["curves"].items(), (COLOURS[4], COLOURS[7], COLOURS[3], COLOURS[6], COLOURS[1])
+    ):
         picture.line(levels, curve, colour)
         picture.points(levels, curve, colour)
-        picture.legend(f"{name}: off by {found['curve_errors'][name]:.2f}", colour)
+        picture.legend(f"{name}: {found['curve_errors'][name]:.2f} off", colour)
     return picture
 
 

@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 COLOURS = ("#7f7f7f", "#17becf", "#e6a700", "#1f77b4", "#d62728", "#9467bd", "#2ca02c", "#ff7f0e")
 """One for each of the eight emotions, in their order."""
 INK, GRID, PAPER = "#202020", "#dddddd", "#ffffff"
+LEGEND = 205
+"""Pixels kept for it, right of the axes."""
 SCALE = 2
 """Pixels drawn for each pixel kept, and kept again for dense screens."""
 
@@ -28,12 +30,12 @@ class Diagram:
         y_label: str,
         x_range: tuple[float, float],
         y_range: tuple[float, float],
-        size: tuple[int, int] = (460, 380),
+        size: tuple[int, int] = (640, 380),
     ):
         self.x_range, self.y_range = x_range, y_range
         self.image = Image.new("RGB", (size[0] * SCALE, size[1] * SCALE), PAPER)
         self.draw = ImageDraw.Draw(self.image)
-        self.box = (62 * SCALE, 34 * SCALE, (size[0] - 16) * SCALE, (size[1] - 52) * SCALE)
+        self.box = (62 * SCALE, 34 * SCALE, (size[0] - LEGEND) * SCALE, (size[1] - 52) * SCALE)
         self.legend_row = 0
         left, top, right, bottom = self.box
         self.draw.text((left, 8 * SCALE), title, INK, _font(13))
@@ -77,11 +79,9 @@ class Diagram:
                 self.draw.ellipse(box, fill=colour)
 
     def legend(self, text: str, colour: str) -> None:
-        """One more line of the legend, in the upper left corner."""
-        left, top, _, _ = self.box
-        x, y = left + 8 * SCALE, top + 8 * SCALE + 15 * SCALE * self.legend_row
-        width = self.draw.textlength(text, _font(10))
-        self.draw.rectangle((x - 2 * SCALE, y, x + 16 * SCALE + width, y + 14 * SCALE), fill=PAPER)
+        """One more line of the legend, right of the axes."""
+        _, top, right, _ = self.box
+        x, y = right + 10 * SCALE, top + 15 * SCALE * self.legend_row
         self.draw.ellipse((x, y + 2 * SCALE, x + 8 * SCALE, y + 10 * SCALE), fill=colour)
         self.draw.text((x + 14 * SCALE, y), text, INK, _font(10))
         self.legend_row += 1
