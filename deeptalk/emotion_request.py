@@ -36,6 +36,8 @@ References = Reference | Mapping[Any, float | int] | list[Any]
 """One reference, or several: with weights, or a list of equal ones."""
 
 DEFAULT_INTENSITY = 0.5
+LONGEST_SECONDS = 120.0
+"""Longest reference: attention needs memory with the square of the length."""
 SHORTEST_WINDOW_SECONDS = 1.0
 """DEE learns from windows of 1 second and more."""
 TAKE_SUFFIXES = (".npz", ".json", ".glb", ".gltf")
@@ -184,6 +186,12 @@ def _references(given: References) -> tuple[ReferenceClip, ...]:
     if not pairs:
         raise UserError("emotion_from is empty; give a recording or a motion, or leave it out.")
     clips = [ReferenceClip(_read_reference(one), weight, _file_name(one)) for one, weight in pairs]
+    for clip in clips:
+        if clip.content.seconds > LONGEST_SECONDS:
+            raise UserError(
+                f"{clip.name or 'A reference'} lasts {clip.content.seconds:.1f} s; up to {LONGEST_SECONDS:g} s can "
+                "be heard or seen at once. Cut out the part that is meant."
+            )
     return tuple(sorted(clips, key=lambda clip: str(clip.recipe()["sha256"])))  # sums do not depend on their order
 
 

@@ -103,6 +103,16 @@ def test_several_references_are_the_same_in_any_order():
     assert [one.weight for one in read_request(emotion_from=[take, waveform]).references] == [1.0, 1.0]
 
 
+def test_long_references_are_refused(tmp_path: Path):
+    still = np.zeros((1, 52), np.float32)
+    file = Take(np.repeat(still, 3001, axis=0)).save(tmp_path / "long.npz")
+    with pytest.raises(UserError, match=r"long.npz lasts 120\.0 s; up to 120 s can be heard or seen at once"):
+        read_request(emotion_from=file)
+    assert read_request(emotion_from=Take(np.repeat(still, 3000, axis=0))).references
+    with pytest.raises(UserError, match=r"A reference lasts 121\.0 s"):
+        read_request(emotion_from=(np.zeros(121 * 16000, np.float32), 16000))
+
+
 def test_references_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("odd:2").write_text("")

@@ -11,6 +11,7 @@ from test_pipeline_perform import SPEECH, motions, sound
 from tiny_talker import write_tiny_parts
 
 from dee.steering import blend
+from deeptalk import cli
 from deeptalk.bundle import write_bundle
 from deeptalk.emotion_request import EmotionRequest, read_request
 from deeptalk.emotion_source import EmotionSource
@@ -250,3 +251,36 @@ def test_gradients_flow_from_the_vectors_of_a_track_into_dee(talker):
     seen = dee.embed_motion(motion, torch.tensor([20]))
     blend(type(seen).concatenate([seen, gaussian(talker, emotion="sad")]), torch.ones(2)).mean[0, 0].backward()
     assert motion.grad.abs().sum() > 0
+
+
+def test_the_command_steers_and_judges_before_it_loads(talker, tmp_path, monkeypatch, capsys):
+    soundfile.write(tmp_path / "a.wav", sound(1.2), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", sound(0.8, seed=2), 16000, subtype="FLOAT")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> int:
+        monkeypatch.setattr("sys.argv", ["deeptalk", "sample", "a.wav", "--takes", "1", "--format", "npz", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code
+
+    bundle = ("--bundle", str(talker.bundle.folder), "--no-idle")
+    assert run(*bundle, "--emotion", "happy:0.7@0,calm:0.3@0,sad@end", "--intensity", "0.4,1") == 0
+    key_points = [(0, {"happy": 0.7, "calm": 0.3}), ("end", "sad")]
+    expected = talker.perform("a.wav", takes=1, emotion=key_points, intensity=[0.4, 1])
+    assert motions([Take.load("takes/a_take1.npz")]) == motions(expected)
+    assert (
+        run(*bundle, "--emotion-from", "b.wav:2", "--emotion-from", "takes/a_take1.npz", "--emotion-weight", ".5") == 0
+    )
+    recipe = Take.load("takes/a_take1.npz").recipe
+    assert sorted((one["name"], one["weight"]) for one in recipe["emotion_from"]) == [("a_take1.npz", 1), ("b.wav", 2)]
+    assert recipe["emotion_weight"] == 0.5
+    capsys.readouterr()
+    for words, message in (
+        (("--emotion", "happy", "--emotion-from", "b.wav"), "Both an emotion and a reference"),
+        (("--emotion", "happy@0,sad@7"), "lies beyond the end of a.wav"),
+        (("--emotion", "hapy:1,sad:1"), "Did you mean 'happy'?"),
+        (("--emotion-from", "c.wav"), "c.wav does not exist"),
+    ):
+        assert run("--bundle", "nothing/there", *words) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
