@@ -168,3 +168,15 @@ def test_the_share_is_checked():
         DEETrainingConfig(mixed_share=1.5)
     with pytest.raises(ValueError, match=r"probability of mixing is -0\.1"):
         drawn(probability=-0.1)
+
+
+def test_a_mixed_clip_is_embedded_in_its_batch_as_alone():
+    torch.manual_seed(0)
+    model, content = DEETraining(CONFIG, DEETrainingConfig()).model.eval(), clips()
+    mixed = draw_mix(content["lengths"], 12, 1.0, torch.Generator().manual_seed(2)).sequences(content["motion"])
+    with torch.no_grad():
+        together = model.embed_motion(mixed, content["lengths"])
+        for row, length in enumerate(content["lengths"]):
+            alone = model.embed_motion(mixed[row : row + 1, :length], length[None])
+            torch.testing.assert_close(together.mean[row], alone.mean[0], rtol=0, atol=1e-5)
+            torch.testing.assert_close(together.log_variance[row], alone.log_variance[0], rtol=0, atol=1e-4)
