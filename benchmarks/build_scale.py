@@ -100,8 +100,8 @@ def main() -> None:
             speech = float(corpus.speech.numbers("num_samples").sum()) / corpus.sample_rate
             threads = torch.get_num_threads() if options.workers == 1 else options.workers
             print(
-                f"features {options.features}: {seconds:.1f} s on {threads} threads, {speech / seconds:.1f} x real time;"
-                f" processor {work:.1f} s, {speech / work:.1f} x real time"
+                f"features {options.features}: {seconds:.1f} s on {threads} threads, {speech / seconds:.1f} x real "
+                f"time; processor {work:.1f} s, {speech / work:.1f} x real time"
             )
 
 
