@@ -50,6 +50,7 @@ def by_intensity(corpus: Corpus, indices: np.ndarray, values: np.ndarray) -> dic
     smaller = int((ratio < 0).sum())
     return {
         "pairs": len(pairs),
+        "relative_spread": float(values.std() / values.mean()),
         "share_strong_smaller": smaller / len(pairs),
         "sign_test_p": float(binomtest(smaller, len(pairs)).pvalue),
         "log_ratio": by_actor(ratio, actor),
@@ -78,7 +79,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         ratio = [f"{entry['log_ratio'][side]:+.3f}" for side in ("mean", "low", "high")]
         share = f"{100 * entry['share_strong_smaller']:.0f} % of {entry['pairs']} pairs"
         lines += ["", f"{name}: strong is smaller in {share} (sign test p {entry['sign_test_p']:.2g});"]
-        lines[-1] += f" log ratio {ratio[0]} ({ratio[1]} .. {ratio[2]})"
+        spread = f"standard deviation over clips {100 * entry['relative_spread']:.1f} % of the mean"
+        lines[-1] += f" log ratio {ratio[0]} ({ratio[1]} .. {ratio[2]}); {spread}"
     for name in report["shown"]:
         lines += ["", f"{name}: rows are what was acted, columns what was said, per cent.", ""]
         lines += ["| | " + " | ".join(EMOTIONS) + " |", "| --- |" + " ---: |" * len(EMOTIONS)]
