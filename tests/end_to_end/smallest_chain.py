@@ -20,7 +20,7 @@ WORDS = {
         *("speech=logmel+prosody", "trainer.max_epochs=4", "data.samples_per_epoch=128", "trainer.log_every_steps=1"),
     ],
     "talker": [
-        *("speech=logmel+prosody", "data.samples_per_epoch=128", "trainer_1.max_epochs=4", "trainer_2.max_epochs=2"),
+        *("speech=logmel+prosody", "data.samples_per_epoch=128", "trainer_1.max_epochs=4", "trainer_2.max_epochs=3"),
         *("trainer_1.log_every_steps=1", "trainer_2.log_every_steps=1"),
         *("trainer_1.loggers=[csv]", "trainer_2.loggers=[csv]"),
     ],
