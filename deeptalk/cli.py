@@ -85,6 +85,36 @@ Formats = Annotated[
 ]
 
 
+EmotionWords = Annotated[
+    str | None,
+    typer.Option(
+        help="Act this: a label (happy), a blend (happy:0.7,sad:0.3), or one that moves over time (happy@0,sad@4, "
+        "in seconds, or @end). Default: what the speech itself sounds like."
+    ),
+]
+IntensityWords = Annotated[
+    str | None,
+    typer.Option(
+        help="Strength of --emotion, from 0 (neutral) over 0.5 (normal) to 1 (strong); one, or one for each time "
+        "(0.2,1)."
+    ),
+]
+EmotionFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Take the emotion of other speech (a sound file) or of a motion (.npz, .json, .glb, Live Link .csv). "
+        "Given several times, they are blended: FILE, or FILE:WEIGHT."
+    ),
+]
+EmotionWeight = Annotated[
+    float, typer.Option(help="How far to go from the speech's own emotion (0) to the one asked for (1).")
+]
+EmotionWindows = Annotated[
+    float | None,
+    typer.Option(help="Hear the speech's own emotion in windows of this many seconds, so that it moves over time."),
+]
+
+
 def _sources(words: list[str] | None) -> Any:
     from deeptalk.speech import read_sources
 
@@ -98,34 +128,11 @@ def sample(
     seed: Annotated[
         int, typer.Option(help="The same seed gives the same takes; take i does not depend on --takes.")
     ] = 0,
-    emotion: Annotated[
-        str | None,
-        typer.Option(
-            help="Act this: a label (happy), a blend (happy:0.7,sad:0.3), or one that moves over time (happy@0,sad@4, "
-            "in seconds, or @end). Default: what the speech itself sounds like."
-        ),
-    ] = None,
-    intensity: Annotated[
-        str | None,
-        typer.Option(
-            help="Strength of --emotion, from 0 (neutral) over 0.5 (normal) to 1 (strong); one, or one for each time "
-            "(0.2,1)."
-        ),
-    ] = None,
-    emotion_from: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Take the emotion of other speech (a sound file) or of a motion (.npz, .json, .glb, Live Link .csv). "
-            "Given several times, they are blended: FILE, or FILE:WEIGHT."
-        ),
-    ] = None,
-    emotion_weight: Annotated[
-        float, typer.Option(help="How far to go from the speech's own emotion (0) to the one asked for (1).")
-    ] = 1.0,
-    emotion_windows: Annotated[
-        float | None,
-        typer.Option(help="Hear the speech's own emotion in windows of this many seconds, so that it moves over time."),
-    ] = None,
+    emotion: EmotionWords = None,
+    intensity: IntensityWords = None,
+    emotion_from: EmotionFiles = None,
+    emotion_weight: EmotionWeight = 1.0,
+    emotion_windows: EmotionWindows = None,
     spread: Annotated[
         float, typer.Option(help="How far draws go from the mean emotion; 0 draws the mean itself.")
     ] = 1.0,

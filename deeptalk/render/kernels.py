@@ -203,8 +203,7 @@ def shade(  # type: ignore[no-untyped-def]
     materials, lights, ambient, palette, eye, occlusion, tones = style
     steps = F(tones.shape[0] - 1)
     creeps = creep_of(materials, ambient)
-    lit, albedo, place = np.empty(3, F), np.empty(3, F), np.empty(3, F)
-    sums = np.empty(3, F)
+    lit, albedo, place, sums = np.empty(3, F), np.empty(3, F), np.empty(3, F), np.empty(3, F)
     for y in range(height):
         for x in range(width):
             count = alike(nearness, face_of, face_material, margin, x, y)
