@@ -238,6 +238,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def cells(values: Any) -> str:
+    """Shares as the end of a table's row, per cent."""
     return " | ".join(f"{100 * value:.1f} %" for value in values) + " |"
 
 

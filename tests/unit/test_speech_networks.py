@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_speech import BLOCKS_WITH_NORM_FIRST, classes, write_emotion2vec, write_selfsupervised, write_tiny
+from tiny_speech import (
+    BLOCKS_WITH_NORM_FIRST,
+    change_config,
+    classes,
+    write_emotion2vec,
+    write_selfsupervised,
+    write_tiny,
+)
 
 from dee.emotion2vec import Emotion2Vec
 from deeptalk.errors import UserError
@@ -187,14 +194,6 @@ def test_older_names_heads_and_several_files_load(tmp_path, prefix):
     index = {"weight_map": {name: file for file, content in parts.items() for name in content}}
     (older / "model.safetensors.index.json").write_text(json.dumps(index))
     assert build_encoder("wav2vec2", source=older).cache_key() == build_encoder("wav2vec2", source=folder).cache_key()
-
-
-def change_config(**changes):
-    def change(folder):
-        config = json.loads((folder / "config.json").read_text()) | changes
-        (folder / "config.json").write_text(json.dumps(config))
-
-    return change
 
 
 def drop_weight(folder):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_speech import change_config
 
 from deeptalk.errors import UserError
 from deeptalk.speech import build_encoder, ctranslate2, load_waveform, pad_waveforms, whisper_weights
@@ -219,14 +220,6 @@ def copy_folder(random_folder, tmp_path):
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((random_folder[0] / name).read_bytes())
     return tmp_path
-
-
-def change_config(**changes):
-    def change(folder):
-        config = json.loads((folder / "config.json").read_text()) | changes
-        (folder / "config.json").write_text(json.dumps(config))
-
-    return change
 
 
 def drop_weight(folder):

@@ -1,6 +1,7 @@
 """Tiny encoders with random weights, in the folders that their real weights come in."""
 
 import importlib
+import json
 
 import torch
 
@@ -72,3 +73,13 @@ def write_tiny(folder, kind, seed=0):
     if kind == "emotion2vec":
         return write_emotion2vec(folder, seed)
     return write_whisper(folder, seed) if kind == "whisper" else write_selfsupervised(folder, kind, seed)
+
+
+def change_config(**changes):
+    """Damage of a saved folder: these values in its config.json."""
+
+    def change(folder):
+        config = json.loads((folder / "config.json").read_text()) | changes
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return change
