@@ -15,10 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 from crossed_speech import crossed_corpus
-from dee_performer_parts import Embedded, View, embed, listener, means_for_head, pooled_columns, probe_sentences
+from dee_performer_parts import (
+    Centred,
+    Embedded,
+    View,
+    embed,
+    listener,
+    means_for_head,
+    pooled_columns,
+    probe_sentences,
+)
 from dee_performer_pictures import draw_pictures
 from scipy.stats import beta, spearmanr
-from speaker_centred import SpeakerCentred
 from torch import Tensor
 
 from dee import DEE
@@ -279,7 +287,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--crossed", type=Path, required=True)
     parser.add_argument("--speech", default=SPEECH)
-    parser.add_argument("--speaker-reference", action="store_true", help="RUN is by speaker_centred.py")
+    parser.add_argument("--speaker-reference", action="store_true", help="hear speech relative to its speaker")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/dee_performer"))
     options = parser.parse_args()
@@ -289,7 +297,7 @@ def main() -> None:
     corpora = {"test": Corpus.open(options.corpus), "crossed": crossed_corpus(options.crossed)}
     stored = {name: (corpus, FeatureStore.build(corpus, encoder)) for name, corpus in corpora.items()}
     if options.speaker_reference:
-        stored = {name: (corpus, SpeakerCentred(corpus, own, encoder)) for name, (corpus, own) in stored.items()}
+        stored = {name: (corpus, Centred(corpus, own, encoder)) for name, (corpus, own) in stored.items()}
     with torch.inference_mode():
         result = measure(dee, stored, pooled_columns(encoder), options.seed)
     options.out.mkdir(parents=True, exist_ok=True)

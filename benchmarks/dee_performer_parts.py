@@ -12,10 +12,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dee import DEE, GaussianEmbedding
-from deeptalk.corpus import Corpus, FeatureStore
+from deeptalk.corpus import Corpus, FeatureStore, speaker_offsets
 from deeptalk.corpus.performer import AffectCode
-from deeptalk.speech import SpeechEncoder
-from deeptalk.speech.stack import StackedEncoder
+from deeptalk.speech import SpeechEncoder, prosody_columns
 
 BATCH = 64
 PROBED_FRAMES = 12
@@ -28,6 +27,22 @@ View: dict[str, Cut] = {
 }
 """Frames of speech and of motion that are embedded: `halves` hears the first half and sees the second, so that neither
 words nor timing nor length can tell which belong together."""
+
+
+class Centred(FeatureStore):
+    """Features of a corpus relative to the speaker's other neutral clips, where there are any."""
+
+    def __init__(self, corpus: Corpus, store: FeatureStore, encoder: SpeechEncoder):
+        self.corpus, self.store, self.feature_size = corpus, store, store.feature_size
+        self.offsets = speaker_offsets(corpus, store, prosody_columns(encoder))
+
+    def get(self, speech: int, part: slice = slice(None)) -> np.ndarray:
+        """Features of one clip, float32, a copy."""
+        return self.store.get(speech, part) - self.offsets.get(speech, np.float32(0))
+
+    def frames(self, speech: int) -> int:
+        """Frames of one clip."""
+        return self.store.frames(speech)
 
 
 @dataclass
@@ -130,12 +145,10 @@ def means_for_head(train: Embedded) -> tuple[Pipeline, Pipeline]:
 
 def pooled_columns(encoder: SpeechEncoder) -> dict[str, np.ndarray]:
     """Columns of `Embedded.pooled` that come from each encoder of a stack, and from all."""
-    parts = encoder.parts() if isinstance(encoder, StackedEncoder) else [encoder]
-    columns, first = {}, 0
-    for part in parts:
-        own = np.arange(first, first + part.feature_size)
-        columns[part.name] = np.concatenate([own, own + encoder.feature_size])
-        first += part.feature_size
+    columns = {}
+    for name, place in encoder.columns().items():
+        own = np.arange(place.start, place.stop)
+        columns[name] = np.concatenate([own, own + encoder.feature_size])
     return columns | {encoder.name: np.arange(2 * encoder.feature_size)}
 
 

@@ -9,9 +9,9 @@ those 15 actors. Both name the emotion of every clip of the three; the differenc
 bootstrap over actors. **RAVDESS has no motion: the importer performs it from the label.** A DEE trained so is told
 nothing that the label does not say.
 
-Trained on the performer: a DEE that reads prosody alone is trained on a performer corpus, half of the items centred on
-the speaker's own neutral clips, and tested with one wav and with a speaker reference (the actor's other neutral clips,
-as `ProsodyEncoder.set_speaker_reference` centres).
+Trained on the performer: a DEE that reads prosody alone is trained on a performer corpus, half of the unchanged clips
+heard relative to the speaker's own neutral ones, and tested with one wav and with a speaker reference (the actor's
+other neutral clips).
 
 RAVDESS is CC BY-NC-SA: sound, features and weights stay in the output folder, only numbers may leave it.
 """
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from ravdess_scores import NEUTRAL, by_actor, by_intensity, markdown, score
+from ravdess_scores import by_actor, by_intensity, markdown, score
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -37,14 +37,21 @@ from torch.nn.utils.rnn import pad_sequence
 from dee import DEEConfig, DEETraining, DEETrainingConfig, EncoderConfig, GaussianEmbedding
 from dee.evaluation import nearest_prototypes
 from dee.training import LABEL_SCALE
-from deeptalk.corpus import ClipWindows, ClipWindowsConfig, Corpus, FeatureStore, feature_statistics, motion_statistics
+from deeptalk.corpus import (
+    ClipWindows,
+    ClipWindowsConfig,
+    Corpus,
+    FeatureStore,
+    feature_statistics,
+    motion_statistics,
+    speaker_offsets,
+)
 from deeptalk.corpus.data import Draw, SeededDataset
 from deeptalk.corpus.importers import import_corpus
 from deeptalk.corpus.rows import SpeechRow, Table
 from deeptalk.corpus.windows import Item
 from deeptalk.files import write_json, write_text
-from deeptalk.speech import build_encoder
-from deeptalk.speech.prosody import NORMALISED, ProsodyEncoder, voiced_frames
+from deeptalk.speech import build_encoder, prosody_columns
 from deeptalk.training import TrainerConfig, fit, open_run
 
 SPEECH = "whisper:2s+prosody"
@@ -54,7 +61,7 @@ UNCERTAINTY = ("variance", "entropy")
 PROBE_C = (0.003, 0.01, 0.03, 0.1)
 JITTER = torch.tensor([0.2, 0.0, 1.5, 0.3, 0.3, 0.3, 0.1])
 """Spread of a shift of each prosody channel, drawn for every item, in standard deviations of the channel: voices, and
-above all the levels of recordings, differ. Half as much where the clip is centred on its speaker."""
+above all the levels of recordings, differ."""
 
 
 def _small_motion() -> EncoderConfig:
@@ -101,7 +108,7 @@ def performer_run(features: int, clips: int, epochs: int, seed: int) -> RavdessR
     return RavdessRun(
         model,
         DEETrainingConfig(learning_rate=3e-3, targets="speech", label_weight=1.0),
-        ClipWindowsConfig(32, clips, seed, min_seconds=2.0, max_seconds=3.0),
+        ClipWindowsConfig(32, clips, seed, min_seconds=2.0, max_seconds=3.0, centred_share=0.5),
         TrainerConfig(max_epochs=epochs, validate_every_epochs=epochs, seed=seed, accelerator="cpu", loggers=["csv"]),
         jitter=JITTER.tolist(),
     )
@@ -128,69 +135,34 @@ class People(Corpus):
         return self._split_anew(self.whole.performances)
 
 
-class SpeakerViews(SeededDataset):
-    """Items whose prosody is shifted at random, half of them centred on their speaker's neutral clips first."""
+class Jittered(SeededDataset):
+    """Items whose prosody is shifted at random, each by a constant."""
 
-    def __init__(self, base: SeededDataset, corpus: Corpus, centres: Mapping[str, torch.Tensor]):
-        self.base, self.speakers, self.centres = base, corpus.speech.column("speaker"), centres
+    def __init__(self, base: SeededDataset):
+        self.base = base
 
     def __len__(self) -> int:
         return len(self.base)
 
     def __getitem__(self, draw: Draw) -> Item:
         item = dict(self.base[draw])
-        generator = torch.Generator().manual_seed(draw[1])
-        shift = JITTER * torch.randn(len(JITTER), generator=generator)
-        if torch.rand((), generator=generator) < 0.5:
-            shift = shift / 2 + self.centres[self.speakers[int(item["speech"])]]
+        shift = JITTER * torch.randn(len(JITTER), generator=torch.Generator().manual_seed(draw[1]))
         item["features"] = item["features"].clone()
         item["features"][:, -len(JITTER) :] -= shift
         return item
 
 
-def neutral_sums(corpus: Corpus, indices: list[int]) -> dict[int, tuple[torch.Tensor, int]]:
-    """Sum and count of the voiced frames, as standardised prosody, of each neutral clip that was not augmented."""
-    encoder, sums = ProsodyEncoder(), {}
-    for index in indices:
-        row = corpus.speech[index]
-        if row.emotion == NEUTRAL and not (row.origin or {}).get("augmentation"):
-            frames = (voiced_frames(corpus.waveform(index)) - encoder.mean) / encoder.std
-            sums[index] = (frames.sum(dim=0), len(frames))
-    return sums
-
-
-def centre(sums: list[tuple[torch.Tensor, int]]) -> torch.Tensor:
-    """What a speaker reference of these clips takes off standardised prosody, (7,)."""
-    mean = sum(part for part, _ in sums) / sum(count for _, count in sums)
-    return torch.zeros(len(JITTER)).index_copy(0, torch.tensor(NORMALISED), mean[list(NORMALISED)])
-
-
-def speaker_centres(corpus: Corpus, indices: list[int]) -> dict[str, torch.Tensor]:
-    """Centre of each speaker, of all neutral clips."""
-    sums = neutral_sums(corpus, indices)
-    speakers = {corpus.speech[index].speaker for index in indices}
-    return {s: centre([v for i, v in sums.items() if corpus.speech[i].speaker == s]) for s in speakers}
-
-
-def clip_centres(corpus: Corpus, indices: list[int]) -> dict[int, torch.Tensor]:
-    """Centre of the speaker of each clip, the clip itself left out."""
-    sums = neutral_sums(corpus, indices)
-    speaker = corpus.speech.column("speaker")
-    return {
-        index: centre([value for i, value in sums.items() if speaker[i] == speaker[index] and i != index])
-        for index in indices
-    }
-
-
-def train(run: RavdessRun, corpus: Corpus, store: FeatureStore, folder: Path, centres: Any = None) -> DEETraining:
+def train(run: RavdessRun, corpus: Corpus, store: FeatureStore, folder: Path) -> DEETraining:
     """Train or resume a DEE and fit its prototypes; nothing is chosen on the validation split."""
     open_run(folder, run, {"corpus": corpus.hash, "features": str(store.meta["cache_key"])})
     torch.manual_seed(run.trainer.seed)
     module = DEETraining(run.model, run.training)
     module.model.set_statistics(*feature_statistics(store, corpus), *motion_statistics(corpus))
-    data = ClipWindows(corpus, store, run.data)
-    if centres is not None:
-        data.train_data = SpeakerViews(data.train_data, corpus, centres)
+    prosody = slice(store.feature_size - len(JITTER), store.feature_size)
+    offsets = speaker_offsets(corpus, store, prosody) if run.data.centred_share else None
+    data = ClipWindows(corpus, store, run.data, offsets=offsets)
+    if run.jitter:
+        data.train_data = Jittered(data.train_data)
     fit(module, data, run.trainer, folder, "val/loss", progress=False)
     module.model.fit_prototypes(data.train_dataloader())
     return module
@@ -198,15 +170,13 @@ def train(run: RavdessRun, corpus: Corpus, store: FeatureStore, folder: Path, ce
 
 @torch.no_grad()
 def embed(
-    module: DEETraining, store: FeatureStore, indices: list[int], centres: Mapping[int, torch.Tensor] | None = None
+    module: DEETraining, store: FeatureStore, indices: list[int], offsets: Mapping[int, np.ndarray] | None = None
 ) -> GaussianEmbedding:
     """Speech Gaussians of whole clips."""
     parts = []
     for start in range(0, len(indices), 64):
-        clips = [torch.from_numpy(store.get(index)) for index in indices[start : start + 64]]
-        for clip, index in zip(clips, indices[start : start + 64]):
-            if centres is not None:
-                clip[:, -len(JITTER) :] -= centres[index]
+        heard = [store.get(i) - (0.0 if offsets is None else offsets[i]) for i in indices[start : start + 64]]
+        clips = [torch.from_numpy(clip) for clip in heard]
         lengths = torch.tensor([len(clip) for clip in clips])
         parts.append(module.model.embed_speech(pad_sequence(clips, batch_first=True), lengths))
     return GaussianEmbedding.concatenate(parts)
@@ -278,14 +248,14 @@ def trained_on_performer(corpus: Corpus, store: FeatureStore, args: argparse.Nam
     heard = FeatureStore.build(performer, build_encoder(SPEECH), progress=True)
     clips = performer.speech_in("train")
     run = performer_run(heard.feature_size, len(clips), args.epochs or 12, args.seed)
-    module = train(run, performer, heard, args.out / "performer", speaker_centres(performer, clips))
+    module = train(run, performer, heard, args.out / "performer")
     first, last = (int(actor) for actor in args.actors.split("-"))
     speaker = corpus.speech.column("speaker")
     indices = [i for i, name in enumerate(speaker) if first <= int(name[-2:]) <= last]
-    views = {"one wav": None, "reference": clip_centres(corpus, indices)}
+    views = {"one wav": None, "reference": speaker_offsets(corpus, store, prosody_columns(build_encoder(SPEECH)))}
     return {
-        view: {"clips": np.array(indices), **named(module, embed(module, store, indices, centres))}
-        for view, centres in views.items()
+        view: {"clips": np.array(indices), **named(module, embed(module, store, indices, offsets))}
+        for view, offsets in views.items()
     }
 
 

@@ -30,14 +30,13 @@ from sklearn.preprocessing import StandardScaler
 from deeptalk.corpus.performer import affect
 from deeptalk.corpus.synthesis import plan_speech, speak
 from deeptalk.corpus.synthesis.plan import SHARES
-from deeptalk.emotions import EMOTIONS
+from deeptalk.emotions import EMOTIONS, NEUTRAL
 from deeptalk.files import file_sha256, write_json, write_text
 from deeptalk.speech import frame_counts, load_waveform, pad_waveforms
 from deeptalk.speech.augment import AugmentConfig, augment
 from deeptalk.speech.prosody import HIGH_BAND, IRREGULARITY, LEVEL, LOG_F0, LOW_BAND, SEMITONES, TILT, VOICING, prosody
 
 FRAME_RATE = 50.0
-NEUTRAL = EMOTIONS.index("neutral")
 SPEECH_DECIBELS = 25.0
 """Frames further below the clip's loud ones are not speech: echo and noise."""
 LARGEST_GAP_SECONDS = 0.45

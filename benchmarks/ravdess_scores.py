@@ -8,9 +8,7 @@ from scipy.stats import binomtest
 
 from deeptalk.benchmark.statistics import bootstrap_interval
 from deeptalk.corpus import Corpus
-from deeptalk.emotions import EMOTIONS
-
-NEUTRAL = EMOTIONS.index("neutral")
+from deeptalk.emotions import EMOTIONS, NEUTRAL
 
 
 def by_actor(values: np.ndarray, speakers: np.ndarray, seed: int = 0) -> dict[str, float]:

@@ -113,6 +113,13 @@ EmotionWindows = Annotated[
     float | None,
     typer.Option(help="Hear the speech's own emotion in windows of this many seconds, so that it moves over time."),
 ]
+SpeakerReference = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Plain speech of the same speaker, a sound file; several times for more. The speech's own emotion is then "
+        "heard relative to it (bundles trained with data.centred_share)."
+    ),
+]
 
 
 def _sources(words: list[str] | None) -> Any:
@@ -133,6 +140,7 @@ def sample(
     emotion_from: EmotionFiles = None,
     emotion_weight: EmotionWeight = 1.0,
     emotion_windows: EmotionWindows = None,
+    speaker_reference: SpeakerReference = None,
     spread: Annotated[
         float, typer.Option(help="How far draws go from the mean emotion; 0 draws the mean itself.")
     ] = 1.0,
@@ -175,6 +183,7 @@ def sample(
         emotion_from=parse_references(emotion_from or []),
         emotion_weight=emotion_weight,
         emotion_windows=emotion_windows,
+        speaker_reference=speaker_reference or None,
         spread=spread,
         temperature=temperature,
     )

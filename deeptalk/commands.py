@@ -136,7 +136,7 @@ def sample_files(
     Raises UserError for whatever cannot be done.
     """
     names = _check_outputs(speech, formats)
-    asked = ("emotion", "intensity", "emotion_from", "emotion_weight", "emotion_windows")
+    asked = ("emotion", "intensity", "emotion_from", "emotion_weight", "emotion_windows", "speaker_reference")
     request = read_request(**{name: settings[name] for name in asked if name in settings})
     waveforms: list[Waveform] = [load_waveform(path) for path in speech]
     for waveform in waveforms:

@@ -42,6 +42,9 @@ SHORTEST_WINDOW_SECONDS = 1.0
 """DEE learns from windows of 1 second and more."""
 TAKE_SUFFIXES = (".npz", ".json", ".glb", ".gltf")
 END = "end"
+_NOT_HEARD = (
+    "{}, but another is asked for; leave one of them out, or give an emotion_weight below 1 to have some of both."
+)
 _ITEM = re.compile(r"\s*(?P<label>[^:@,]+?)\s*(?::\s*(?P<weight>[^:@,]*?)\s*)?(?:@\s*(?P<time>[^:@,]*?)\s*)?")
 
 
@@ -92,6 +95,8 @@ class EmotionRequest:
     """Of what is asked for; the rest is the speech's own emotion, which is all of it where nothing is."""
     window_seconds: float | None = None
     """Length of the windows in which the speech's own emotion is heard; None hears it as a whole."""
+    speaker_reference: tuple[ReferenceClip, ...] = ()
+    """Plain speech of the same speaker, relative to which the speech's own emotion is heard."""
 
     def check_end(self, seconds: float, what: str) -> None:
         """Raise UserError for a key point beyond the end of speech that lasts this long."""
@@ -112,6 +117,10 @@ class EmotionRequest:
             "emotion_from": [reference.recipe() for reference in self.references] or None,
             "emotion_weight": self.weight,
             "emotion_windows": self.window_seconds,
+            "speaker_reference": [
+                {"name": clip.name, "sha256": clip.recipe()["sha256"]} for clip in self.speaker_reference
+            ]
+            or None,
         }
 
     def _recipe_emotion(self) -> Any:
@@ -127,6 +136,7 @@ def read_request(
     emotion_from: References | None = None,
     emotion_weight: float | int = 1.0,
     emotion_windows: float | int | None = None,
+    speaker_reference: Speech | Sequence[Speech] | None = None,
 ) -> EmotionRequest:
     """The request that these arguments of `Talker.perform` make; files are read.
 
@@ -144,17 +154,17 @@ def read_request(
     weight = number("emotion_weight", emotion_weight, "a number from 0 to 1", highest=1.0)
     if weight != 1 and not keys and not references:
         raise UserError(f"emotion_weight is {weight:g} but neither emotion nor emotion_from is given; give one.")
-    window = None
+    window, own_is_heard = None, weight != 1 or not (keys or references)
     if emotion_windows is not None:
         window = number("emotion_windows", emotion_windows, "a number of seconds, 1 or more")
         if window < SHORTEST_WINDOW_SECONDS:
             raise UserError(f"emotion_windows is {window:g}; expected a number of seconds, 1 or more.")
-        if weight == 1 and (keys or references):
-            raise UserError(
-                "emotion_windows hears the speech's own emotion, but another is asked for; leave one of them out, or "
-                "give an emotion_weight below 1 to have some of both."
-            )
-    return EmotionRequest(keys, references, weight, window)
+        if not own_is_heard:
+            raise UserError(_NOT_HEARD.format("emotion_windows hears the speech's own emotion"))
+    speaker = () if speaker_reference is None else _speaker_reference(speaker_reference)
+    if speaker and not own_is_heard:
+        raise UserError(_NOT_HEARD.format("speaker_reference is for hearing the speech's own emotion"))
+    return EmotionRequest(keys, references, weight, window, speaker)
 
 
 def parse_references(words: Sequence[str]) -> dict[Any, float] | None:
@@ -185,14 +195,25 @@ def _references(given: References) -> tuple[ReferenceClip, ...]:
         pairs = [(one, 1.0) for one in (given if isinstance(given, list) else [given])]
     if not pairs:
         raise UserError("emotion_from is empty; give a recording or a motion, or leave it out.")
-    clips = [ReferenceClip(_read_reference(one), weight, _file_name(one)) for one, weight in pairs]
+    return _in_order([ReferenceClip(_read_reference(one), weight, _file_name(one)) for one, weight in pairs])
+
+
+def _speaker_reference(given: Speech | Sequence[Speech]) -> tuple[ReferenceClip, ...]:
+    recordings = given if isinstance(given, list) else [given]
+    if not recordings:
+        raise UserError("speaker_reference is empty; give plain speech of the speaker, or leave it out.")
+    return _in_order([ReferenceClip(as_waveform(one), 1.0, _file_name(one)) for one in recordings])
+
+
+def _in_order(clips: list[ReferenceClip]) -> tuple[ReferenceClip, ...]:
+    """Short enough, and sorted: sums then do not depend on the order given."""
     for clip in clips:
         if clip.content.seconds > LONGEST_SECONDS:
             raise UserError(
                 f"{clip.name or 'A reference'} lasts {clip.content.seconds:.1f} s; up to {LONGEST_SECONDS:g} s can "
                 "be heard or seen at once. Cut out the part that is meant."
             )
-    return tuple(sorted(clips, key=lambda clip: str(clip.recipe()["sha256"])))  # sums do not depend on their order
+    return tuple(sorted(clips, key=lambda clip: str(clip.recipe()["sha256"])))
 
 
 def _file_name(one: Any) -> str | None:

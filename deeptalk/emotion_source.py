@@ -13,7 +13,7 @@ from deeptalk.bundle import Bundle
 from deeptalk.emotion_request import EmotionRequest, KeyPoint, ReferenceClip
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
-from deeptalk.speech import SpeechEncoder, Waveform
+from deeptalk.speech import SpeechEncoder, Waveform, speaker_offset
 from deeptalk.take import Take
 
 INTENSITY_STEPS = 8
@@ -35,6 +35,7 @@ class EmotionSource:
         self.request = request
         self.bundle = bundle
         self.device = device
+        self.offset = self._speaker_offset(encoder)
         self.asked: GaussianEmbedding | None = None
         self.points = [] if not request.keys else [(0, 0.0, request.keys[0])]
         for number, (first, second) in enumerate(itertools.pairwise(request.keys)):
@@ -72,6 +73,8 @@ class EmotionSource:
 
     def _own(self, features: Tensor, lengths: Tensor, centres: Tensor) -> GaussianEmbedding:
         """The emotion of the speech itself: as a whole, or in windows whose Gaussians hold at their centres."""
+        if self.offset is not None:
+            features = features - self.offset
         frames, window = features.shape[1], features.shape[1]
         if self.request.window_seconds is not None:
             window = max(1, round(self.request.window_seconds * self.bundle.talker.frame_rate))
@@ -81,6 +84,17 @@ class EmotionSource:
         place = starts[:, None] + torch.arange(window, device=self.device)
         heard = self.bundle.dee.embed_speech(features[0][place], torch.full_like(starts, window))
         return track(heard, (starts + window / 2).double() / self.bundle.talker.frame_rate, centres)
+
+    def _speaker_offset(self, encoder: SpeechEncoder) -> Float[Tensor, "feature"] | None:
+        recordings = [clip.content for clip in self.request.speaker_reference if isinstance(clip.content, Waveform)]
+        if not recordings:
+            return None
+        if not self.bundle.parts["dee"].config.get("data", {}).get("centred_share"):
+            raise UserError(
+                f"The DEE of bundle {self.bundle.folder} was not trained to hear speech relative to its speaker; leave "
+                "the speaker reference out, or train a DEE with data.centred_share=0.5."
+            )
+        return torch.from_numpy(speaker_offset(encoder, recordings)).to(self.device)
 
     def _labelled(self, key: KeyPoint) -> GaussianEmbedding:
         dee, side = self.bundle.dee, self.bundle.predictor.config.emotion_source

@@ -7,6 +7,8 @@ from deeptalk.errors import UserError
 EMOTIONS: tuple[str, ...] = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
 """The eight emotions, in the order of RAVDESS; an emotion's index is its place here."""
 
+NEUTRAL = EMOTIONS.index("neutral")
+
 ALIASES: dict[str, str] = {
     "happiness": "happy",
     "joy": "happy",

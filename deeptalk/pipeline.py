@@ -92,6 +92,7 @@ class Talker:
         emotion_from: References | None = None,
         emotion_weight: float | int = 1.0,
         emotion_windows: float | int | None = None,
+        speaker_reference: Speech | list[Speech] | None = None,
         on_take: Callable[[], object] | None = None,
     ) -> list[Take] | list[list[Take]]:
         """Different performances of the same speech.
@@ -115,6 +116,8 @@ class Talker:
                 as a list, or with weights as a mapping.
             emotion_weight: how far to go from the speech's own emotion (0) to the one asked for (1).
             emotion_windows: hear the speech's own emotion in windows of this many seconds, so that it moves over time.
+            speaker_reference: plain speech of the same speaker and microphone, or a list of such, best a minute; the
+                speech's own emotion is then heard relative to it. For a DEE trained so (`data.centred_share`).
             on_take: called after each take, for a progress bar.
 
         Returns:
@@ -123,7 +126,7 @@ class Talker:
 
         Raises UserError for speech that cannot be read, or a setting out of its range.
         """
-        request = read_request(emotion, intensity, emotion_from, emotion_weight, emotion_windows)
+        request = read_request(emotion, intensity, emotion_from, emotion_weight, emotion_windows, speaker_reference)
         settings = _check_settings(takes, seed, request, spread, temperature, speaker)
         self._speaker_number(settings.speaker)
         with torch.inference_mode():

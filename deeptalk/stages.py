@@ -36,12 +36,21 @@ from deeptalk.corpus import (
     feature_statistics,
     motion_statistics,
     open_corpora,
+    speaker_offsets,
 )
 from deeptalk.emotions import EMOTIONS
 from deeptalk.errors import UserError
 from deeptalk.face import FlameRig, Rig, channels_of, compact_vertices, load_rig
 from deeptalk.files import write_json
-from deeptalk.speech import TUNED, Source, SpeechEncoder, StackedEncoder, TunedFeatures, build_encoder, with_tuned
+from deeptalk.speech import (
+    TUNED,
+    Source,
+    SpeechEncoder,
+    TunedFeatures,
+    build_encoder,
+    prosody_columns,
+    with_tuned,
+)
 from deeptalk.stage_configs import DEEStage, EmoTalkStage, RecogniserStage, TalkerStage, THVQVAEStage
 from deeptalk.talker import TalkerTraining
 from deeptalk.training import fit, open_run
@@ -138,14 +147,10 @@ def _recogniser_of(run: Run, config: DEEConfig) -> ExpressionRecogniser | None:
 def _columns(encoder: SpeechEncoder | None, name: str) -> list[int]:
     """First column and the one after the last that an encoder of a stack gives; none where no name is given."""
     assert encoder is not None
-    parts = encoder.parts() if isinstance(encoder, StackedEncoder) else [encoder]
-    first, places = 0, {}
-    for part in parts:
-        places[part.name] = [first, first + part.feature_size]
-        first += part.feature_size
+    places = encoder.columns()
     if name and name not in places:
         raise UserError(f"reads is {name!r}; expected one of the speech encoders {', '.join(places)}, or nothing.")
-    return places.get(name, [])
+    return [places[name].start, places[name].stop] if name else []
 
 
 def _check_labels(corpus: Corpus) -> None:
@@ -164,7 +169,10 @@ def _check_labels(corpus: Corpus) -> None:
 def _train_dee(run: Run, config: DEEStage) -> Path:
     _check_labels(run.corpus)
     recogniser, columns = _recogniser_of(run, config.model), _columns(run.encoder, config.reads)
+    assert run.encoder is not None
+    prosody = prosody_columns(run.encoder) if config.data.centred_share else None
     store = run.store()  # may take hours, so everything is checked before
+    offsets = None if prosody is None else speaker_offsets(run.corpus, store, prosody)
     model = dataclasses.replace(
         config.model,
         speech_features=store.feature_size,
@@ -177,20 +185,19 @@ def _train_dee(run: Run, config: DEEStage) -> Path:
     torch.manual_seed(config.trainer.seed)
     speech = None
     if config.trained_blocks:
-        assert run.encoder is not None
         speech = TunedFeatures(run.encoder, config.trained_blocks, config.reads)
     module = DEETraining(config.model, config.training, speech)
     if recogniser is not None and module.model.recogniser is not None:
         module.model.recogniser.load_state_dict(recogniser.state_dict())
     module.model.set_statistics(*feature_statistics(store, run.corpus), *motion_statistics(run.corpus))
-    data = ClipWindows(run.corpus, store, config.data, waveforms=speech is not None)
+    data = ClipWindows(run.corpus, store, config.data, waveforms=speech is not None, offsets=offsets)
     fit(module, data, config.trainer, run.folder, "val/loss", run.progress)
     parents = dict(run.parents)
     if speech is not None:
         network = speech.cpu().network.requires_grad_(False)
         parents[TUNED] = write_part(run.folder / TUNED, network, run.part(TUNED, config))
         store = run.store()
-    whole = ClipWindows(run.corpus, store, dataclasses.replace(config.data, whole_clips=True))
+    whole = ClipWindows(run.corpus, store, dataclasses.replace(config.data, whole_clips=True), offsets=offsets)
     module.model.fit_prototypes(whole.train_dataloader())
     return write_part(run.folder / "model", module.model, run.part("dee", config, parents))
 

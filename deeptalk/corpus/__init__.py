@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from deeptalk.corpus.frames import MotionFrames, MotionFramesConfig
     from deeptalk.corpus.mix import CorpusMix, open_corpora
     from deeptalk.corpus.pairs import PairReport, SwappedPairs, SwappedPairsConfig
+    from deeptalk.corpus.references import speaker_offsets
     from deeptalk.corpus.resample import resample_motion
     from deeptalk.corpus.rows import PerformanceRow, SpeechRow
     from deeptalk.corpus.sampler import InOrderSampler, SeededSampler
@@ -43,6 +44,7 @@ _HOMES = {
     "motion_statistics": "statistics",
     "open_corpora": "mix",
     "resample_motion": "resample",
+    "speaker_offsets": "references",
 }
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "motion_statistics",
     "open_corpora",
     "resample_motion",
+    "speaker_offsets",
 ]
 
 

@@ -1,7 +1,7 @@
 """Lightning data modules over one corpus: windows of motion, and clips of speech with motion."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +78,10 @@ class ClipWindowsConfig(LoaderConfig):
     separate_windows: bool = False
     """In training, draw the window of the motion apart from that of the speech: of the same length, elsewhere in the
     clip. Neither words nor timing tell then which belong together. For DEE; a talker needs them at one place."""
+    centred_share: float = 0.0
+    """Share of the training clips whose prosody is heard relative to their speaker's neutral recordings, of those that
+    can be (not recordings that rooms or lines changed). For DEE, which then takes a speaker reference and does
+    without."""
     balanced_emotions: bool = False
     """Acted emotions take turns: with a batch size that is a multiple of their number, each batch holds every emotion
     equally often. This changes how often an emotion goes with given speech."""
@@ -90,6 +94,13 @@ class ClipWindowsConfig(LoaderConfig):
             )
         if self.frame_multiple < 1:
             raise UserError(f"frame_multiple is {self.frame_multiple}; expected at least 1.")
+        if not 0 <= self.centred_share <= 1:
+            raise UserError(f"centred_share is {self.centred_share}; expected a number from 0 to 1.")
+        if self.centred_share and self.frame_multiple > 1:
+            raise UserError(
+                f"centred_share={self.centred_share} with frame_multiple {self.frame_multiple}: a talker hears speech "
+                "as it is; leave centred_share to DEE."
+            )
         if self.separate_windows and self.frame_multiple > 1:
             raise UserError(
                 f"separate_windows=true with frame_multiple {self.frame_multiple}: a talker needs speech and motion of "
@@ -200,9 +211,10 @@ class _ClipData(SeededDataset):
         config: ClipWindowsConfig,
         whole_clips: bool,
         waveforms: bool,
+        offsets: Mapping[int, np.ndarray] | None = None,
     ):
         self.corpus, self.store, self.config, self.whole_clips = corpus, store, config, whole_clips
-        self.waveforms = waveforms
+        self.waveforms, self.offsets = waveforms, offsets or {}
         self.speakers = corpus.speakers(config.train_split)
         self.groups: list[int] = []
         self.clips: list[tuple[int, list[int]]] = []
@@ -239,8 +251,11 @@ class _ClipData(SeededDataset):
             elsewhere = int(generator.integers(0, row.frames - length + 1))
             shown = slice(elsewhere, elsewhere + length)
         motion = self.corpus.motion(performance, blink_and_gaze=self.config.include_blinks_and_gaze, part=shown)
+        features = self.store.get(speech, part)
+        if speech in self.offsets and generator.random() < self.config.centred_share:
+            features -= self.offsets[speech]
         item = {
-            "features": torch.from_numpy(self.store.get(speech, part)),
+            "features": torch.from_numpy(features),
             "motion": torch.from_numpy(motion),
             "lengths": whole(length),
             "emotion": whole(row.emotion),
@@ -264,12 +279,22 @@ class ClipWindows(CorpusData):
 
     With `waveforms`, also the "waveform" (b, s) of the whole piece of speech with its "num_samples", and the window's
     "first_frame" in it: an encoder hears all of it, as it did when the features were made.
+
+    `offsets` are what is taken off the features of a piece of speech to hear it relative to its speaker
+    (`deeptalk.corpus.references`): for `centred_share` of the training clips that have one, never in validation.
     """
 
-    def __init__(self, corpus: Corpus, store: FeatureStore, config: ClipWindowsConfig, waveforms: bool = False):
+    def __init__(
+        self,
+        corpus: Corpus,
+        store: FeatureStore,
+        config: ClipWindowsConfig,
+        waveforms: bool = False,
+        offsets: Mapping[int, np.ndarray] | None = None,
+    ):
         super().__init__(config)
         self.speakers = corpus.speakers(config.train_split)
-        train = _ClipData(corpus, store, config.train_split, config, config.whole_clips, waveforms)
+        train = _ClipData(corpus, store, config.train_split, config, config.whole_clips, waveforms, offsets)
         self.train_data = train
         self.train_groups = train.groups if config.balanced_emotions else None
         self.val_data = _ClipData(corpus, store, config.val_split, config, True, waveforms)

@@ -2,6 +2,7 @@
 
 from deeptalk.speech.encoder import SpeechEncoder, pad_waveforms
 from deeptalk.speech.frames import FRAME_RATE, SAMPLE_RATE, frame_count, frame_counts
+from deeptalk.speech.reference import prosody_columns, speaker_offset
 from deeptalk.speech.stack import ENCODERS, NETWORKS, Source, StackedEncoder, build_encoder, read_sources, with_tuned
 from deeptalk.speech.tuning import TunedFeatures
 from deeptalk.speech.waveform import Waveform, check_samples, load_waveform
@@ -24,6 +25,8 @@ __all__ = [
     "frame_counts",
     "load_waveform",
     "pad_waveforms",
+    "prosody_columns",
     "read_sources",
+    "speaker_offset",
     "with_tuned",
 ]

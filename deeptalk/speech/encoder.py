@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,12 +76,17 @@ class SpeechEncoder(nn.Module, ABC):
         content = json.dumps([VERSION, self.frame_rate, self.identity()], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def set_speaker_reference(self, waveforms: Iterable[Waveform | np.ndarray]) -> None:
-        """Normalise by recordings of the speaker, where the encoder can; UserError where it cannot."""
-        raise UserError(
-            f"The speech encoder '{self.name}' has nothing that a speaker reference could set; only prosody has. "
-            "Use an encoder such as 'whisper+prosody', or leave the reference out."
-        )
+    def parts(self) -> list["SpeechEncoder"]:
+        """The encoders whose features lie side by side in this one's: itself, where it is no stack."""
+        return [self]
+
+    def columns(self) -> dict[str, slice]:
+        """Columns of the features by the name of the part that gives them."""
+        places, first = {}, 0
+        for part in self.parts():
+            places[part.name] = slice(first, first + part.feature_size)
+            first += part.feature_size
+        return places
 
     def train(self, mode: bool = True) -> "SpeechEncoder":
         """Stay in eval mode: features must not depend on the mode of the model that holds the encoder."""

@@ -8,7 +8,6 @@ Why never normalised per clip: how high and loud a clip is as a whole is most of
 import functools
 import importlib.metadata
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from deeptalk.errors import UserError
 from deeptalk.speech.encoder import SpeechEncoder, pad_waveforms
 from deeptalk.speech.frames import FRAME_RATE, SAMPLE_RATE, frame_counts, length_mask, pool_frames
 from deeptalk.speech.statistics import population_statistics
@@ -52,12 +50,12 @@ class ProsodyEncoder(SpeechEncoder):
     """Seven channels: log-F0, voicing, level, spectral tilt, low band, high band, irregularity.
 
     log-F0 (natural, of Hz), level (dB of full scale), tilt (alpha ratio, dB), the share of the energy below 500 Hz and
-    that above 4 kHz (dB) and irregularity are standardised with stored statistics of real speech, or centred on the
-    recordings given to `set_speaker_reference`; voicing is the pitch detector's confidence, 0 to 1. Irregularity is the
-    natural logarithm of how much F0 bends from one 16 ms to the next (mean absolute second difference, semitones, plus
-    0.02): jitter and tremor, and steep contours. Where log-F0 or irregularity is not defined (unvoiced) or the spectrum
-    is not (silence), it is interpolated in time between the frames where it is, and held at the ends; voicing and level
-    say where that is. A clip without any voiced (audible) frame gets the mean, 0.
+    that above 4 kHz (dB) and irregularity are standardised with stored statistics of real speech; voicing is the pitch
+    detector's confidence, 0 to 1. Irregularity is the natural logarithm of how much F0 bends from one 16 ms to the next
+    (mean absolute second difference, semitones, plus 0.02): jitter and tremor, and steep contours. Where log-F0 or
+    irregularity is not defined (unvoiced) or the spectrum is not (silence), it is interpolated in time between the
+    frames where it is, and held at the ends; voicing and level say where that is. A clip without any voiced (audible)
+    frame gets the mean, 0. How to hear speech relative to its speaker: `deeptalk.speech.reference`.
     """
 
     mean: Tensor
@@ -79,23 +77,6 @@ class ProsodyEncoder(SpeechEncoder):
         features = (raw - self.mean) / self.std
         filled = [fill_gaps(clip[:length]) for clip, length in zip(features, frame_lengths.tolist())]
         return torch.nn.utils.rnn.pad_sequence(filled, batch_first=True)
-
-    def set_speaker_reference(self, waveforms: Iterable[Waveform | np.ndarray]) -> None:
-        """Centre all but voicing on recordings of the speaker (16 kHz mono), best a minute of plain speech.
-
-        Only the means are taken: the spread of a short or calm reference says little about the speaker's range. The
-        stored spread stays. Raises UserError where the recordings hold less than a second of voiced speech.
-        """
-        recordings = list(waveforms)
-        voiced = [voiced_frames(recording, self.frame_rate) for recording in recordings]
-        frames = torch.cat(voiced) if voiced else torch.zeros(0, len(CHANNELS))
-        if len(frames) < self.frame_rate:
-            raise UserError(
-                f"The speaker reference holds {len(frames) / self.frame_rate:.2f} s of voiced speech in "
-                f"{len(recordings)} recordings; expected at least 1 s. Give longer recordings of the speaker."
-            )
-        for channel in NORMALISED:
-            self.mean[channel] = frames[:, channel].mean()
 
     def identity(self) -> dict:
         """Return the name, the normalisation and the version of the pitch detector."""

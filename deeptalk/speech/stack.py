@@ -2,12 +2,11 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,6 @@ from deeptalk.speech.frames import FRAME_RATE
 from deeptalk.speech.logmel import LogMelEncoder
 from deeptalk.speech.prosody import ProsodyEncoder
 from deeptalk.speech.selfsupervised import MODELS, SelfSupervisedEncoder
-from deeptalk.speech.waveform import Waveform
 from deeptalk.speech.whisper import WhisperEncoder
 from deeptalk.speech.windows import LONGEST_SECONDS
 
@@ -50,15 +48,6 @@ class StackedEncoder(SpeechEncoder):
     def identity(self) -> dict[str, Any]:
         """Return the identities of the parts in order."""
         return {"stack": [part.identity() for part in self.parts()]}
-
-    def set_speaker_reference(self, waveforms: Iterable[Waveform | np.ndarray]) -> None:
-        """Hand the reference to the parts that can use one (prosody); UserError where there is none."""
-        users = [part for part in self.parts() if isinstance(part, ProsodyEncoder)]
-        if not users:
-            super().set_speaker_reference(waveforms)
-        recordings = list(waveforms)
-        for part in users:
-            part.set_speaker_reference(recordings)
 
     def parts(self) -> list[SpeechEncoder]:
         """The encoders in the order of the name."""

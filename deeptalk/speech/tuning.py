@@ -10,7 +10,7 @@ from deeptalk.errors import UserError
 from deeptalk.speech.encoder import SpeechEncoder
 from deeptalk.speech.frames import length_mask
 from deeptalk.speech.network import NetworkEncoder
-from deeptalk.speech.stack import NETWORKS, StackedEncoder
+from deeptalk.speech.stack import NETWORKS
 
 
 class TunedFeatures(nn.Module):
@@ -23,8 +23,7 @@ class TunedFeatures(nn.Module):
     def __init__(self, encoder: SpeechEncoder, trained_blocks: int, reads: str = "") -> None:
         """Set the last blocks free: of the encoder that `reads` names, or of the only network. Raises UserError."""
         super().__init__()
-        parts = encoder.parts() if isinstance(encoder, StackedEncoder) else [encoder]
-        networks = [part for part in parts if isinstance(part, NetworkEncoder) and reads in ("", part.name)]
+        networks = [part for part in encoder.parts() if isinstance(part, NetworkEncoder) and reads in ("", part.name)]
         if len(networks) != 1:
             found = " and ".join(network.name for network in networks) or "none"
             raise UserError(
@@ -33,7 +32,7 @@ class TunedFeatures(nn.Module):
                 "one to train in reads=."
             )
         self.network = networks[0]
-        self.first_column = sum(part.feature_size for part in parts[: parts.index(self.network)])
+        self.first_column = encoder.columns()[self.network.name].start
         self.network.train_last_blocks(trained_blocks)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch frame feature"]:

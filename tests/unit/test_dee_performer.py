@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import dee_performer
 import dee_performer_parts as parts
 import plots
-import speaker_centred
 
 from dee import GaussianEmbedding
 from dee.losses import sampled_distance
@@ -116,10 +115,3 @@ def test_ticks_are_round_and_inside():
         found = plots.ticks(low, high)
         assert 3 <= len(found) <= 9
         assert low <= found[0] <= found[-1] <= high
-
-
-def test_a_reference_is_the_mean_of_the_speakers_other_clips():
-    speakers = np.array(["ann", "ben", "ann", "ann", "carl"])
-    sums, counts = np.array([[4.0], [9.0], [6.0], [0.0], [5.0]]), np.array([2, 3, 3, 1, 5])
-    means = speaker_centred._means_of_others(speakers, sums, counts)
-    np.testing.assert_allclose(means[:, 0], [6 / 4, 0.0, 4 / 3, 10 / 5, 0.0])

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from deeptalk.corpus.rows import SpeechRow
-from deeptalk.speech.prosody import ProsodyEncoder
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -61,26 +60,7 @@ def corpus_of(rows, waveforms=()):
     return SimpleNamespace(speech=Rows(rows), waveform=lambda index: waveforms[index])
 
 
-def test_a_centre_is_what_a_speaker_reference_takes_off(ravdess):
-    waveforms = [voice(120), voice(150, 0.1), voice(240, 0.2)]
-    corpus = corpus_of([row("a", 0, 0.0), row("a", 0, 0.0, 2), row("a", 4, 1.0)], waveforms)
-    centres = ravdess.clip_centres(corpus, [0, 1, 2])
-    samples, lengths = torch.from_numpy(waveforms[2])[None], torch.tensor([len(waveforms[2])])
-    plain, referenced = ProsodyEncoder(), ProsodyEncoder()
-    referenced.set_speaker_reference(waveforms[:2])
-    taken = plain(samples, lengths)[0][0] - referenced(samples, lengths)[0][0]
-    torch.testing.assert_close(taken, centres[2].expand_as(taken), atol=2e-4, rtol=1e-4)
-    # of a neutral clip only the other one is left
-    torch.testing.assert_close(centres[0], ravdess.centre([ravdess.neutral_sums(corpus, [1])[1]]))
-    assert not torch.allclose(centres[0], centres[1])
-
-
-def test_augmented_clips_are_no_reference(ravdess):
-    corpus = corpus_of([row("a", 0, 0.0, origin={"augmentation": {"seed": 1}}), row("a", 0, 0.0)], [voice(99)] * 2)
-    assert list(ravdess.neutral_sums(corpus, [0, 1])) == [1]
-
-
-def test_half_of_the_items_are_centred_and_an_item_repeats(ravdess):
+def test_items_are_shifted_by_a_constant_and_repeat(ravdess):
     class Base:
         def __len__(self):
             return 1
@@ -88,14 +68,13 @@ def test_half_of_the_items_are_centred_and_an_item_repeats(ravdess):
         def __getitem__(self, draw):
             return {"features": torch.zeros(5, 9), "speech": torch.tensor(0)}
 
-    centres = {"a": torch.tensor([50.0, 0, 50, 50, 50, 50, 50])}
-    views = ravdess.SpeakerViews(Base(), corpus_of([row("a", 0, 0.0)]), centres)
-    drawn = torch.stack([views[0, seed]["features"] for seed in range(400)])
-    assert (drawn[:, :, :2] == 0).all()
-    assert (drawn[:, :, 3] == 0).all()
-    assert (drawn == drawn[:, :1]).all()  # the same shift in every frame
-    assert 0.4 < (drawn[:, 0, 2] < -25).float().mean() < 0.6
-    assert torch.equal(views[0, 7]["features"], drawn[7])
+    items = ravdess.Jittered(Base())
+    drawn = torch.stack([items[0, seed]["features"] for seed in range(400)])
+    assert (drawn[:, :, :2] == 0).all()  # what is not prosody stays
+    assert (drawn[:, :, 3] == 0).all()  # and so does voicing
+    assert (drawn == drawn[:, :1]).all()
+    torch.testing.assert_close(drawn[:, 0, 2:].std(dim=0), ravdess.JITTER, rtol=0.15, atol=0)
+    assert torch.equal(items[0, 7]["features"], drawn[7])
 
 
 def test_speakers_are_split_anew(ravdess, tmp_path):

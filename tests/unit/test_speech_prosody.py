@@ -5,8 +5,7 @@ import pytest
 import torch
 from scipy import signal
 
-from deeptalk.errors import UserError
-from deeptalk.speech import build_encoder, frame_counts, load_waveform, pad_waveforms
+from deeptalk.speech import frame_counts, load_waveform, pad_waveforms
 from deeptalk.speech.prosody import (
     CHANNELS,
     HIGH_BAND,
@@ -152,29 +151,6 @@ def test_a_clip_is_never_normalised_by_itself():
     )
     assert loud_high[LOG_F0] - quiet_low[LOG_F0] > 1.5
     assert loud_high[LEVEL] - quiet_low[LEVEL] > 1.5
-
-
-def test_a_speaker_reference_centres_on_the_speaker_and_changes_the_key():
-    reference = [voice(110.0, 2.0), voice(120.0, 2.0)]
-    encoder, plain = build_encoder("prosody+logmel"), build_encoder("prosody+logmel")
-    encoder.set_speaker_reference(iter(reference))
-    assert encoder.cache_key() != plain.cache_key()
-    prosody_encoder = encoder.encoders[0]
-    frames = torch.cat([voiced_frames(samples) for samples in reference])
-    centred = (frames - prosody_encoder.mean) / prosody_encoder.std
-    torch.testing.assert_close(centred[:, list(NORMALISED)].mean(dim=0), torch.zeros(6), atol=1e-4, rtol=0)
-    torch.testing.assert_close(prosody_encoder.std, ProsodyEncoder().std)
-
-
-@pytest.mark.parametrize("recordings", [[], [np.zeros(32000, np.float32)], [voice(120.0, 0.5)]])
-def test_a_reference_without_enough_speech_is_said_so(recordings):
-    with pytest.raises(UserError, match="at least 1 s"):
-        ProsodyEncoder().set_speaker_reference(recordings)
-
-
-def test_an_encoder_without_speaker_normalisation_says_so():
-    with pytest.raises(UserError, match=r"'logmel'.*only prosody"):
-        build_encoder("logmel").set_speaker_reference([voice(120.0)])
 
 
 @pytest.mark.shared

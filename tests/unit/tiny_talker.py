@@ -93,16 +93,19 @@ def tiny_batch(lengths: list[int], seed: int = 3) -> dict[str, torch.Tensor]:
     }
 
 
-def write_tiny_parts(folder: Path, cache_key: str) -> dict[str, Path]:
-    """Three parts on disk that fit each other."""
+def write_tiny_parts(
+    folder: Path, cache_key: str, encoder: str = "logmel", features: int = FEATURES, dee_config: dict | None = None
+) -> dict[str, Path]:
+    """Three parts on disk that fit each other; `dee_config` is the config that DEE's run is said to have had."""
     batch = tiny_batch([12] * 16)
-    dee = tiny_dee()
+    batch["features"] = torch.nn.functional.pad(batch["features"], (0, features - FEATURES))
+    dee = tiny_dee(features=features)
     dee.fit_prototypes([{**batch, "intensity": torch.where(batch["emotion"] > 0, 0.5, 0.0)}])
-    speech = SpeechFeatures("logmel", FEATURES, cache_key)
+    speech = SpeechFeatures(encoder, features, cache_key)
     for prototypes in dee.prototypes.values():  # a trained DEE keeps its emotions apart
         prototypes.anchors.copy_(torch.nn.functional.normalize(torch.randn(8, 1, 8), dim=-1).expand(8, 2, 8))
-    predictor = tiny_predictor()
-    predictor.set_statistics(torch.full((FEATURES,), 1.6), torch.full((FEATURES,), 0.7))
+    predictor = tiny_predictor(feature_size=features)
+    predictor.set_statistics(torch.full((features,), 1.6), torch.full((features,), 0.7))
     models = {"thvqvae": tiny_prior(), "dee": dee, "talker": predictor}
     folders: dict[str, Path] = {}
     for name, model in models.items():
@@ -114,6 +117,7 @@ def write_tiny_parts(folder: Path, cache_key: str) -> dict[str, Path]:
             "parents": {p: weights_sha256(folders[p]) for p in folders} if name == "talker" else {},
             "corpus": "0123456789abcdef",
             "speakers": ["anna", "ben", "cleo"] if name == "talker" else [],
+            "config": dee_config or {} if name == "dee" else {},
         }
         folders[name] = write_part(folder / name, model, Part(**fields))
     return folders
