@@ -51,7 +51,7 @@ class Clips:
 
 def prosody_statistics(frames: np.ndarray) -> np.ndarray:
     """Statistics of one clip of prosody (frame, 7): levels, spreads, courses, rhythm."""
-    voiced = frames[:, VOICING] > VOICED
+    voiced = frames[:, VOICING] >= VOICED
     if voiced.sum() < 3:
         voiced[:] = True
     own, times = frames[voiced], np.flatnonzero(voiced) / len(frames)
@@ -89,9 +89,9 @@ def read_clips(corpus: Corpus) -> Clips:
         FeatureStore.build(corpus, build_encoder(name), progress=True) for name in ("prosody", "logmel")
     )
     rows = {i: corpus.speech[i] for i in range(len(corpus.speech))}
-    chosen = [i for i, row in rows.items() if not (row.origin or {}).get("augmentation")]
+    chosen = [i for i, row in rows.items() if not row.augmented]
     heard = np.array([prosody_statistics(prosody.get(i)) for i in chosen])
-    seen = np.array([spectrum_statistics(spectra.get(i), prosody.get(i)[:, VOICING] > VOICED) for i in chosen])
+    seen = np.array([spectrum_statistics(spectra.get(i), prosody.get(i)[:, VOICING] >= VOICED) for i in chosen])
     affect = [AffectCode(**(rows[i].affect or {})) for i in chosen]
     return Clips(
         statistics={"prosody": heard, "prosody and log-mel": np.concatenate([heard, seen], axis=1)},
@@ -195,7 +195,8 @@ def measure(clips: Clips, seed: int) -> dict[str, dict]:
         }
         errors[name] = errors_of_settings(clips, all_others)
     found = {f"{name}: settings heard so": with_errors(own, seed) for name, own in errors.items()}
-    found |= {f"every error {size:g} of the spread": with_errors(np.full(10, size), seed) for size in (0.25, 0.5, 1.0)}
+    for size in (0.25, 0.5, 1.0):
+        found[f"every error {size:g} of the spread"] = with_errors(np.full(len(SETTINGS), size), seed)
     named = {name: dict(zip(SETTINGS, own.tolist())) for name, own in errors.items()}
     return {"listeners": listeners, "errors": named, "settings": found}
 
@@ -208,7 +209,11 @@ def table(result: dict[str, dict]) -> str:
     for row in result["listeners"][names[0]]:
         cells = [result["listeners"][name][row] for name in names]
         lines.append(f"| {row} | " + " | ".join(f"{c['class']:.1%} / {c['emotion']:.1%}" for c in cells) + " |")
-    lines += ["", "| error of a setting, of its spread | " + " | ".join(SETTINGS) + " |", "| --- |" + " ---: |" * 10]
+    lines += [
+        "",
+        "| error of a setting, of its spread | " + " | ".join(SETTINGS) + " |",
+        "| --- |" + " ---: |" * len(SETTINGS),
+    ]
     for name, errors in result["errors"].items():
         lines.append(f"| {name} | " + " | ".join(f"{errors[setting]:.2f}" for setting in SETTINGS) + " |")
     lines += ["", "| who hears the settings with | class | emotion |", "| --- | ---: | ---: |"]
@@ -223,7 +228,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/affect_listeners"))
     options = parser.parse_args()
-    result = measure(read_clips(Corpus.open(options.corpus)), options.seed)
+    corpus = Corpus.open(options.corpus)
+    if not corpus.manifest.get("performer", {}).get("version", "").startswith("standard-"):
+        parser.error(f"{options.corpus} was not performed by the standard performer, whose P(emotion | affect) is used")
+    result = measure(read_clips(corpus), options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "measures.json", result)
     write_text(options.out / "measures.md", table(result))

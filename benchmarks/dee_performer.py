@@ -44,6 +44,7 @@ from dee.calibration import (
 from dee.evaluation import confusion_matrix, nearest_label, nearest_prototypes
 from dee.losses import sampled_distance
 from dee.retrieval import recall, retrieval_ranks
+from deeptalk.bundle import read_part
 from deeptalk.corpus import Corpus, FeatureStore
 from deeptalk.corpus.performer import Performer
 from deeptalk.emotions import EMOTIONS
@@ -293,7 +294,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     encoder = build_encoder(options.speech)
-    dee = DEE.from_pretrained(part_folder(options.run))
+    folder = part_folder(options.run)
+    share = read_part(folder, "dee").config.get("data", {}).get("centred_share", 0)
+    if options.speaker_reference and not share:
+        parser.error(f"{options.run} was not trained to hear speech relative to its speaker (data.centred_share is 0)")
+    dee = DEE.from_pretrained(folder)
     corpora = {"test": Corpus.open(options.corpus), "crossed": crossed_corpus(options.crossed)}
     stored = {name: (corpus, FeatureStore.build(corpus, encoder)) for name, corpus in corpora.items()}
     if options.speaker_reference:

@@ -30,19 +30,30 @@ words nor timing nor length can tell which belong together."""
 
 
 class Centred(FeatureStore):
-    """Features of a corpus relative to the speaker's other neutral clips, where there are any."""
+    """Features of those clips of a corpus that can be heard relative to their speaker, heard so."""
 
     def __init__(self, corpus: Corpus, store: FeatureStore, encoder: SpeechEncoder):
         self.corpus, self.store, self.feature_size = corpus, store, store.feature_size
-        self.offsets = speaker_offsets(corpus, store, prosody_columns(encoder))
+        prosody = prosody_columns(encoder)
+        self.offsets = {
+            clip: offset
+            for split in corpus.manifest["splits"]
+            for clip, offset in speaker_offsets(corpus, store, prosody, split).items()
+        }
 
     def get(self, speech: int, part: slice = slice(None)) -> np.ndarray:
         """Features of one clip, float32, a copy."""
-        return self.store.get(speech, part) - self.offsets.get(speech, np.float32(0))
+        return self.store.get(speech, part) - self.offsets[speech]
 
     def frames(self, speech: int) -> int:
         """Frames of one clip."""
         return self.store.frames(speech)
+
+
+def pieces_of(corpus: Corpus, store: FeatureStore, split: str) -> list[int]:
+    """The pieces of speech of a split that are judged."""
+    pieces = corpus.speech_in(split)
+    return [piece for piece in pieces if piece in store.offsets] if isinstance(store, Centred) else list(pieces)
 
 
 @dataclass
@@ -105,7 +116,7 @@ def embed(
     dee: DEE, corpus: Corpus, store: FeatureStore, split: str, cut: Cut = View["whole"], most: int | None = None
 ) -> Embedded:
     """Embed all speech of a split and its performances given the speech (the first `most` of each)."""
-    pieces = corpus.speech_in(split)
+    pieces = pieces_of(corpus, store, split)
     shown = [(place, p) for place, i in enumerate(pieces) for p in corpus.performances_of(i, "speech")[:most]]
     features, pooled, frames = [], [], []
     for piece in pieces:
@@ -169,7 +180,7 @@ def probe_sentences(data: Embedded, corpus: Corpus, store: FeatureStore) -> list
     motion likewise.
     """
     chosen = data.rounds[0]
-    pieces = corpus.speech_in("test")
+    pieces = pieces_of(corpus, store, "test")
     heard = np.array([_resampled(store.get(piece)) for piece in pieces])
     moved = np.array([_resampled(corpus.motion(int(p), blink_and_gaze=False)) for p in data.shown[chosen]])
     sources = {

@@ -9,9 +9,9 @@ those 15 actors. Both name the emotion of every clip of the three; the differenc
 bootstrap over actors. **RAVDESS has no motion: the importer performs it from the label.** A DEE trained so is told
 nothing that the label does not say.
 
-Trained on the performer: a DEE that reads prosody alone is trained on a performer corpus, half of the unchanged clips
-heard relative to the speaker's own neutral ones, and tested with one wav and with a speaker reference (the actor's
-other neutral clips).
+Trained on the performer: a DEE that reads prosody alone is trained on a performer corpus, half of the items heard
+relative to the speaker's own neutral clips, and tested with one wav and with a speaker reference (the actor's other
+neutral clips).
 
 RAVDESS is CC BY-NC-SA: sound, features and weights stay in the output folder, only numbers may leave it.
 """
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from ravdess_scores import by_actor, by_intensity, markdown, score
+from ravdess_scores import NEUTRAL, by_actor, by_intensity, markdown, score
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -51,7 +51,7 @@ from deeptalk.corpus.importers import import_corpus
 from deeptalk.corpus.rows import SpeechRow, Table
 from deeptalk.corpus.windows import Item
 from deeptalk.files import write_json, write_text
-from deeptalk.speech import build_encoder, prosody_columns
+from deeptalk.speech import build_encoder
 from deeptalk.training import TrainerConfig, fit, open_run
 
 SPEECH = "whisper:2s+prosody"
@@ -61,7 +61,7 @@ UNCERTAINTY = ("variance", "entropy")
 PROBE_C = (0.003, 0.01, 0.03, 0.1)
 JITTER = torch.tensor([0.2, 0.0, 1.5, 0.3, 0.3, 0.3, 0.1])
 """Spread of a shift of each prosody channel, drawn for every item, in standard deviations of the channel: voices, and
-above all the levels of recordings, differ."""
+above all the levels of recordings, differ. Half as much where the clip is heard relative to its speaker."""
 
 
 def _small_motion() -> EncoderConfig:
@@ -108,7 +108,7 @@ def performer_run(features: int, clips: int, epochs: int, seed: int) -> RavdessR
     return RavdessRun(
         model,
         DEETrainingConfig(learning_rate=3e-3, targets="speech", label_weight=1.0),
-        ClipWindowsConfig(32, clips, seed, min_seconds=2.0, max_seconds=3.0, centred_share=0.5),
+        ClipWindowsConfig(32, clips, seed, min_seconds=2.0, max_seconds=3.0),
         TrainerConfig(max_epochs=epochs, validate_every_epochs=epochs, seed=seed, accelerator="cpu", loggers=["csv"]),
         jitter=JITTER.tolist(),
     )
@@ -135,21 +135,31 @@ class People(Corpus):
         return self._split_anew(self.whole.performances)
 
 
-class Jittered(SeededDataset):
-    """Items whose prosody is shifted at random, each by a constant."""
+class SpeakerViews(SeededDataset):
+    """Items whose prosody is shifted at random, half of them heard relative to their speaker, augmented ones too."""
 
-    def __init__(self, base: SeededDataset):
-        self.base = base
+    def __init__(self, base: SeededDataset, corpus: Corpus, offsets: Mapping[int, np.ndarray]):
+        self.base, self.speakers = base, corpus.speech.column("speaker")
+        emotion = corpus.speech.column("emotion")  # nothing is left out of the reference of a clip that is not neutral
+        self.centres = {self.speakers[i]: torch.from_numpy(own) for i, own in offsets.items() if emotion[i] != NEUTRAL}
 
     def __len__(self) -> int:
         return len(self.base)
 
     def __getitem__(self, draw: Draw) -> Item:
         item = dict(self.base[draw])
-        shift = JITTER * torch.randn(len(JITTER), generator=torch.Generator().manual_seed(draw[1]))
-        item["features"] = item["features"].clone()
-        item["features"][:, -len(JITTER) :] -= shift
+        generator = torch.Generator().manual_seed(draw[1])
+        shift = torch.zeros(item["features"].shape[1])
+        shift[-len(JITTER) :] = JITTER * torch.randn(len(JITTER), generator=generator)
+        if torch.rand((), generator=generator) < 0.5:
+            shift = shift / 2 + self.centres[self.speakers[int(item["speech"])]]
+        item["features"] = item["features"] - shift
         return item
+
+
+def offsets_of(corpus: Corpus, store: FeatureStore, split: str) -> dict[int, np.ndarray]:
+    """What a speaker reference of the speaker's other neutral clips takes off each clip's features."""
+    return speaker_offsets(corpus, store, slice(store.feature_size - len(JITTER), store.feature_size), split)
 
 
 def train(run: RavdessRun, corpus: Corpus, store: FeatureStore, folder: Path) -> DEETraining:
@@ -158,11 +168,9 @@ def train(run: RavdessRun, corpus: Corpus, store: FeatureStore, folder: Path) ->
     torch.manual_seed(run.trainer.seed)
     module = DEETraining(run.model, run.training)
     module.model.set_statistics(*feature_statistics(store, corpus), *motion_statistics(corpus))
-    prosody = slice(store.feature_size - len(JITTER), store.feature_size)
-    offsets = speaker_offsets(corpus, store, prosody) if run.data.centred_share else None
-    data = ClipWindows(corpus, store, run.data, offsets=offsets)
+    data = ClipWindows(corpus, store, run.data)
     if run.jitter:
-        data.train_data = Jittered(data.train_data)
+        data.train_data = SpeakerViews(data.train_data, corpus, offsets_of(corpus, store, "train"))
     fit(module, data, run.trainer, folder, "val/loss", progress=False)
     module.model.fit_prototypes(data.train_dataloader())
     return module
@@ -252,7 +260,9 @@ def trained_on_performer(corpus: Corpus, store: FeatureStore, args: argparse.Nam
     first, last = (int(actor) for actor in args.actors.split("-"))
     speaker = corpus.speech.column("speaker")
     indices = [i for i, name in enumerate(speaker) if first <= int(name[-2:]) <= last]
-    views = {"one wav": None, "reference": speaker_offsets(corpus, store, prosody_columns(build_encoder(SPEECH)))}
+    views = {"one wav": None, "reference": {}}
+    for split in corpus.manifest["splits"]:
+        views["reference"] |= offsets_of(corpus, store, split)
     return {
         view: {"clips": np.array(indices), **named(module, embed(module, store, indices, offsets))}
         for view, offsets in views.items()

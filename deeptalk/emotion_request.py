@@ -80,7 +80,7 @@ class ReferenceClip:
         return {
             "name": self.name,
             "kind": "motion" if self.is_motion else "speech",
-            "sha256": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
+            "sha256": _sha256(values),
             "weight": self.weight,
         }
 
@@ -95,7 +95,7 @@ class EmotionRequest:
     """Of what is asked for; the rest is the speech's own emotion, which is all of it where nothing is."""
     window_seconds: float | None = None
     """Length of the windows in which the speech's own emotion is heard; None hears it as a whole."""
-    speaker_reference: tuple[ReferenceClip, ...] = ()
+    speaker_reference: tuple[Waveform, ...] = ()
     """Plain speech of the same speaker, relative to which the speech's own emotion is heard."""
 
     def check_end(self, seconds: float, what: str) -> None:
@@ -118,7 +118,7 @@ class EmotionRequest:
             "emotion_weight": self.weight,
             "emotion_windows": self.window_seconds,
             "speaker_reference": [
-                {"name": clip.name, "sha256": clip.recipe()["sha256"]} for clip in self.speaker_reference
+                {"name": _file_name(one), "sha256": _sha256(one.samples)} for one in self.speaker_reference
             ]
             or None,
         }
@@ -130,13 +130,17 @@ class EmotionRequest:
         return [[key.seconds if math.isfinite(key.seconds) else END, own] for key, own in zip(self.keys, labels)]
 
 
+def _sha256(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
 def read_request(
     emotion: Emotion | None = None,
     intensity: float | int | str | Sequence[float | int] | None = None,
     emotion_from: References | None = None,
     emotion_weight: float | int = 1.0,
     emotion_windows: float | int | None = None,
-    speaker_reference: Speech | Sequence[Speech] | None = None,
+    speaker_reference: Speech | list[Speech] | None = None,
 ) -> EmotionRequest:
     """The request that these arguments of `Talker.perform` make; files are read.
 
@@ -195,25 +199,25 @@ def _references(given: References) -> tuple[ReferenceClip, ...]:
         pairs = [(one, 1.0) for one in (given if isinstance(given, list) else [given])]
     if not pairs:
         raise UserError("emotion_from is empty; give a recording or a motion, or leave it out.")
-    return _in_order([ReferenceClip(_read_reference(one), weight, _file_name(one)) for one, weight in pairs])
-
-
-def _speaker_reference(given: Speech | Sequence[Speech]) -> tuple[ReferenceClip, ...]:
-    recordings = given if isinstance(given, list) else [given]
-    if not recordings:
-        raise UserError("speaker_reference is empty; give plain speech of the speaker, or leave it out.")
-    return _in_order([ReferenceClip(as_waveform(one), 1.0, _file_name(one)) for one in recordings])
-
-
-def _in_order(clips: list[ReferenceClip]) -> tuple[ReferenceClip, ...]:
-    """Short enough, and sorted: sums then do not depend on the order given."""
+    clips = [ReferenceClip(_read_reference(one), weight, _file_name(one)) for one, weight in pairs]
     for clip in clips:
         if clip.content.seconds > LONGEST_SECONDS:
             raise UserError(
                 f"{clip.name or 'A reference'} lasts {clip.content.seconds:.1f} s; up to {LONGEST_SECONDS:g} s can "
                 "be heard or seen at once. Cut out the part that is meant."
             )
-    return tuple(sorted(clips, key=lambda clip: str(clip.recipe()["sha256"])))
+    return tuple(sorted(clips, key=lambda clip: str(clip.recipe()["sha256"])))  # sums do not depend on their order
+
+
+def _speaker_reference(given: Speech | list[Speech]) -> tuple[Waveform, ...]:
+    recordings = given if isinstance(given, list) else [given]
+    if not recordings:
+        raise UserError("speaker_reference is empty; give plain speech of the speaker, or leave it out.")
+    try:
+        read = [as_waveform(one) for one in recordings]
+    except UserError as error:
+        raise UserError(f"The speaker reference cannot be used. {error}") from error
+    return tuple(sorted(read, key=lambda one: _sha256(one.samples)))
 
 
 def _file_name(one: Any) -> str | None:

@@ -28,7 +28,8 @@ class EmotionSource:
     Labels are looked up on the side of DEE whose draws trained the talker, other speech is heard by the speech side,
     a motion is seen by the motion side. Labels and references are embedded once, on making.
 
-    Raises UserError for a label that the bundle cannot act, or a motion of another rig or frame rate than its takes.
+    Raises UserError for a label that the bundle cannot act, a motion of another rig or frame rate than its takes, or a
+    speaker reference that is too short or that its DEE was not trained for.
     """
 
     def __init__(self, request: EmotionRequest, bundle: Bundle, encoder: SpeechEncoder, device: torch.device):
@@ -86,15 +87,14 @@ class EmotionSource:
         return track(heard, (starts + window / 2).double() / self.bundle.talker.frame_rate, centres)
 
     def _speaker_offset(self, encoder: SpeechEncoder) -> Float[Tensor, "feature"] | None:
-        recordings = [clip.content for clip in self.request.speaker_reference if isinstance(clip.content, Waveform)]
-        if not recordings:
+        if not self.request.speaker_reference:
             return None
         if not self.bundle.parts["dee"].config.get("data", {}).get("centred_share"):
             raise UserError(
                 f"The DEE of bundle {self.bundle.folder} was not trained to hear speech relative to its speaker; leave "
                 "the speaker reference out, or train a DEE with data.centred_share=0.5."
             )
-        return torch.from_numpy(speaker_offset(encoder, recordings)).to(self.device)
+        return torch.from_numpy(speaker_offset(encoder, self.request.speaker_reference)).to(self.device)
 
     def _labelled(self, key: KeyPoint) -> GaussianEmbedding:
         dee, side = self.bundle.dee, self.bundle.predictor.config.emotion_source

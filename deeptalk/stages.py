@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dee import DEE, DEEConfig, DEETraining, ExpressionRecogniser, RecogniserTraining
@@ -28,6 +29,7 @@ from deeptalk.bundle import (
 from deeptalk.config import compose, config_dict, find_preset
 from deeptalk.corpus import (
     ClipWindows,
+    ClipWindowsConfig,
     Corpus,
     FeatureStore,
     MotionFrames,
@@ -166,13 +168,29 @@ def _check_labels(corpus: Corpus) -> None:
         raise UserError(f"Every {flat[0]} performance of {corpus.name} has intensity 0; record intensities above 0.")
 
 
+def _offsets(
+    corpus: Corpus, store: FeatureStore, prosody: slice | None, data: ClipWindowsConfig
+) -> dict[int, np.ndarray] | None:
+    """What hearing clips relative to their speaker takes off, of both splits; None where none are heard so."""
+    if prosody is None:
+        return None
+    both = [speaker_offsets(corpus, store, prosody, split) for split in (data.train_split, data.val_split)]
+    return both[0] | both[1]
+
+
 def _train_dee(run: Run, config: DEEStage) -> Path:
     _check_labels(run.corpus)
     recogniser, columns = _recogniser_of(run, config.model), _columns(run.encoder, config.reads)
     assert run.encoder is not None
+    if config.data.centred_share and config.reads not in ("", "prosody"):
+        raise UserError(
+            f"data.centred_share is {config.data.centred_share:g}, but DEE reads {config.reads!r} alone and only "
+            "prosody is heard relative to the speaker; set reads=prosody or reads= (everything), or "
+            "data.centred_share=0."
+        )
     prosody = prosody_columns(run.encoder) if config.data.centred_share else None
-    store = run.store()  # may take hours, so everything is checked before
-    offsets = None if prosody is None else speaker_offsets(run.corpus, store, prosody)
+    store = run.store()  # may take hours, so what can be is checked before
+    offsets = _offsets(run.corpus, store, prosody, config.data)
     model = dataclasses.replace(
         config.model,
         speech_features=store.feature_size,

@@ -352,7 +352,7 @@ def event_of_row(row: SpeechRow, samples: np.ndarray) -> SpeechEvent:
 
     Refused for augmented sound too: the performances of such a clip were drawn to its clean speech.
     """
-    if row.origin and "augmentation" in row.origin:
+    if row.augmented:
         raise UserError(
             f"The sound of {row.speech_id} was augmented; its performances were drawn to the clean speech and cannot "
             "be drawn again from it. Use a clip without augmentation, such as any of the test split."

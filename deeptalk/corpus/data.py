@@ -79,9 +79,9 @@ class ClipWindowsConfig(LoaderConfig):
     """In training, draw the window of the motion apart from that of the speech: of the same length, elsewhere in the
     clip. Neither words nor timing tell then which belong together. For DEE; a talker needs them at one place."""
     centred_share: float = 0.0
-    """Share of the training clips whose prosody is heard relative to their speaker's neutral recordings, of those that
-    can be (not recordings that rooms or lines changed). For DEE, which then takes a speaker reference and does
-    without."""
+    """Share of the clips whose prosody is heard relative to their speaker's other neutral recordings, of those that can
+    be (augmented ones cannot). For DEE; at 0.5 it learns to take a speaker reference and to do without, which a talker
+    on top of it does."""
     balanced_emotions: bool = False
     """Acted emotions take turns: with a batch size that is a multiple of their number, each batch holds every emotion
     equally often. This changes how often an emotion goes with given speech."""
@@ -281,7 +281,8 @@ class ClipWindows(CorpusData):
     "first_frame" in it: an encoder hears all of it, as it did when the features were made.
 
     `offsets` are what is taken off the features of a piece of speech to hear it relative to its speaker
-    (`deeptalk.corpus.references`): for `centred_share` of the training clips that have one, never in validation.
+    (`speaker_offsets`): for `centred_share` of those that have one, in validation always the same ones. Raises
+    UserError where there is such a share but no training clip has one.
     """
 
     def __init__(
@@ -293,11 +294,17 @@ class ClipWindows(CorpusData):
         offsets: Mapping[int, np.ndarray] | None = None,
     ):
         super().__init__(config)
+        if config.centred_share and not set(corpus.speech_in(config.train_split)) & set(offsets or {}):
+            raise UserError(
+                f"centred_share is {config.centred_share:g}, but no speech of {corpus.name} in split "
+                f"{config.train_split!r} can be heard relative to its speaker: that takes other neutral recordings of "
+                "the speaker that were not augmented. Set it to 0, or add some."
+            )
         self.speakers = corpus.speakers(config.train_split)
         train = _ClipData(corpus, store, config.train_split, config, config.whole_clips, waveforms, offsets)
         self.train_data = train
         self.train_groups = train.groups if config.balanced_emotions else None
-        self.val_data = _ClipData(corpus, store, config.val_split, config, True, waveforms)
+        self.val_data = _ClipData(corpus, store, config.val_split, config, True, waveforms, offsets)
 
 
 def performances_to_train_on(corpus: Corpus, speech: int) -> list[int]:

@@ -6,34 +6,31 @@ from jaxtyping import Float32
 from deeptalk.corpus.features import FeatureStore
 from deeptalk.corpus.format import Corpus
 from deeptalk.emotions import NEUTRAL
-from deeptalk.errors import UserError
 from deeptalk.speech.reference import LEAST_SECONDS, voiced_sum
 
 
-def speaker_offsets(corpus: Corpus, store: FeatureStore, prosody: slice) -> dict[int, Float32[np.ndarray, " feature"]]:
-    """For each piece of speech, the offset that its speaker's other neutral recordings give (`speaker_offset`).
+def speaker_offsets(
+    corpus: Corpus, store: FeatureStore, prosody: slice, split: str
+) -> dict[int, Float32[np.ndarray, " feature"]]:
+    """For each piece of speech of a split, the offset that its speaker's other neutral recordings give there.
 
-    Recordings that were changed as rooms and lines do are no reference and have none: what changed them is not the
-    voice. Speech of a speaker with less than a second of other voiced neutral speech has none either. Raises UserError
-    where no speech has one.
+    It is what `speaker_offset` makes of those recordings. Augmented recordings are no reference and have no offset:
+    what changed them is not the voice. Nor has speech of an unnamed speaker, or of one with less than a second of other
+    voiced neutral speech. Speakers of one name are one, in a mix of corpora too.
     """
-    unchanged: dict[str, list[int]] = {}
-    for index in range(len(corpus.speech)):
+    plain: dict[str, list[int]] = {}
+    for index in corpus.speech_in(split):
         row = corpus.speech[index]
-        if not (row.origin or {}).get("augmentation"):
-            unchanged.setdefault(row.speaker, []).append(index)
+        if row.speaker and not row.augmented:
+            plain.setdefault(row.speaker, []).append(index)
     offsets: dict[int, Float32[np.ndarray, " feature"]] = {}
-    for own in unchanged.values():
+    for own in plain.values():
         neutral = {i: voiced_sum(store.get(i), prosody) for i in own if corpus.speech[i].emotion == NEUTRAL}
-        total = np.sum([total for total, _ in neutral.values()], axis=0) if neutral else np.zeros(store.feature_size)
-        frames = sum(count for _, count in neutral.values())
+        total, frames = np.zeros(store.feature_size), 0
+        for own_total, own_frames in neutral.values():
+            total, frames = total + own_total, frames + own_frames
         for index in own:
-            own_total, own_frames = neutral.get(index, (0.0, 0))
+            own_total, own_frames = neutral.get(index, (np.zeros(store.feature_size), 0))
             if frames - own_frames >= LEAST_SECONDS * corpus.frame_rate:
                 offsets[index] = ((total - own_total) / (frames - own_frames)).astype(np.float32)
-    if not offsets:
-        raise UserError(
-            f"No speech of {corpus.name} can be heard relative to its speaker: that takes other neutral recordings of "
-            "the speaker, without rooms or noise put on them. Leave centred_share at 0."
-        )
     return offsets

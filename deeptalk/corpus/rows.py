@@ -40,6 +40,11 @@ class SpeechRow:
     origin: dict[str, Any] | None
     """Where the sound comes from and what was done to it: source file, engine, augmentation; None where not told."""
 
+    @property
+    def augmented(self) -> bool:
+        """Whether rooms, noise or lines were put on the sound."""
+        return bool(self.origin and self.origin.get("augmentation"))
+
 
 @dataclass(frozen=True, slots=True)
 class PerformanceRow:

@@ -23,8 +23,9 @@ def prosody_columns(encoder: SpeechEncoder) -> slice:
     columns = encoder.columns()
     if "prosody" not in columns:
         raise UserError(
-            f"The speech encoder '{encoder.name}' has nothing that can be heard relative to the speaker; only prosody "
-            "has. Use an encoder such as 'whisper+prosody', or leave the speaker reference out."
+            f"The speech encoder '{encoder.name}' has no prosody, and nothing else can be heard relative to the "
+            "speaker. Use one such as 'whisper+prosody', or leave the speaker reference out (in training, "
+            "data.centred_share=0)."
         )
     return columns["prosody"]
 

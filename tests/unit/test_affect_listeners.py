@@ -89,7 +89,7 @@ def test_knowing_the_voices_helps_where_each_has_a_code_of_its_own():
 
 
 def test_hearing_settings_worse_names_fewer(monkeypatch):
-    monkeypatch.setattr(listeners, "DRAWN", 240)
+    monkeypatch.setattr(listeners, "DRAWN", 120)
     shares = [listeners.with_errors(np.full(10, size), 0) for size in (0.0, 0.5, 2.0)]
     assert shares[0]["class"] > 0.85
     assert shares[0]["class"] > shares[1]["class"] > shares[2]["class"] > 0.2

@@ -60,7 +60,7 @@ def corpus_of(rows, waveforms=()):
     return SimpleNamespace(speech=Rows(rows), waveform=lambda index: waveforms[index])
 
 
-def test_items_are_shifted_by_a_constant_and_repeat(ravdess):
+def test_half_of_the_items_are_centred_and_an_item_repeats(ravdess):
     class Base:
         def __len__(self):
             return 1
@@ -68,13 +68,21 @@ def test_items_are_shifted_by_a_constant_and_repeat(ravdess):
         def __getitem__(self, draw):
             return {"features": torch.zeros(5, 9), "speech": torch.tensor(0)}
 
-    items = ravdess.Jittered(Base())
-    drawn = torch.stack([items[0, seed]["features"] for seed in range(400)])
+    def offset(value):
+        return np.array([0, 0, value, 0, value, value, value, value, value], np.float32)
+
+    # of a speaker's neutral clip the other neutral ones are the reference, which is not the speaker's centre
+    corpus = corpus_of([row("a", 0, 0.0), row("a", 4, 1.0)])
+    views = ravdess.SpeakerViews(Base(), corpus, {0: offset(99.0), 1: offset(50.0)})
+    drawn = torch.stack([views[0, seed]["features"] for seed in range(400)])
     assert (drawn[:, :, :2] == 0).all()  # what is not prosody stays
     assert (drawn[:, :, 3] == 0).all()  # and so does voicing
-    assert (drawn == drawn[:, :1]).all()
-    torch.testing.assert_close(drawn[:, 0, 2:].std(dim=0), ravdess.JITTER, rtol=0.15, atol=0)
-    assert torch.equal(items[0, 7]["features"], drawn[7])
+    assert (drawn == drawn[:, :1]).all()  # the same shift in every frame
+    centred = drawn[:, 0, 2] < -25
+    assert 0.4 < centred.float().mean() < 0.6
+    np.testing.assert_allclose(drawn[centred, 0, 4].mean(), -50, atol=0.5)
+    assert drawn[~centred, 0, 4].std() > 1.5 * drawn[centred, 0, 4].std()
+    assert torch.equal(views[0, 7]["features"], drawn[7])
 
 
 def test_speakers_are_split_anew(ravdess, tmp_path):

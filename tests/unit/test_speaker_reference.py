@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from corpus_samples import write_corpus
 from test_pipeline_perform import motions
@@ -11,6 +12,7 @@ from test_speech_prosody import voice
 from tiny_talker import write_tiny_parts
 
 from dee import DEE
+from deeptalk import cli
 from deeptalk.bundle import read_part, write_bundle
 from deeptalk.corpus import ClipWindows, ClipWindowsConfig, CorpusWriter, FeatureStore, speaker_offsets
 from deeptalk.emotion_request import read_request
@@ -20,6 +22,7 @@ from deeptalk.pipeline import load
 from deeptalk.speech import build_encoder, check_samples, pad_waveforms, prosody_columns, speaker_offset
 from deeptalk.speech.prosody import NORMALISED, VOICED, VOICING
 from deeptalk.stages import train_stage
+from deeptalk.take import Take
 
 STACK = "logmel+prosody"
 CLIPS = {  # name: speaker, emotion, pitch, whether a room was put on it
@@ -50,7 +53,7 @@ def corpus(tmp_path_factory):
                     sentence=f"{split}-s1",
                     split=split,
                     emotion=emotion,
-                    origin={"augmentation": {"seed": 1} if room else None},
+                    origin={"augmentation": {"seed": 1}} if room else {"engine": "none"},
                 )
                 motion = np.full((50, 52), 0.1 * emotion, np.float32)
                 motion[:, 24] = np.linspace(0, 1, 50)
@@ -66,7 +69,8 @@ def store(corpus):
 
 @pytest.fixture(scope="module")
 def offsets(corpus, store):
-    return speaker_offsets(corpus, store, prosody_columns(build_encoder(STACK)))
+    prosody = prosody_columns(build_encoder(STACK))
+    return {k: v for split in ("train", "val") for k, v in speaker_offsets(corpus, store, prosody, split).items()}
 
 
 def test_what_is_taken_off_is_the_mean_of_the_voiced_frames():
@@ -87,7 +91,7 @@ def test_a_reference_without_enough_speech_is_said_so(recordings):
 
 
 def test_an_encoder_without_prosody_says_so():
-    with pytest.raises(UserError, match=r"'logmel'.*only prosody"):
+    with pytest.raises(UserError, match=r"'logmel' has no prosody.*leave the speaker reference out"):
         speaker_offset(build_encoder("logmel"), [voice(120.0)])
 
 
@@ -108,31 +112,48 @@ def test_a_corpus_gives_what_the_speakers_other_plain_recordings_would(corpus, o
         np.testing.assert_allclose(named[f"train-{name}"], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_corpus_without_plain_speech_says_so(tmp_path, corpus, store):
-    plain = write_corpus(tmp_path / "c")  # noise: no voiced frame
+def test_speakers_without_a_name_are_nobody_and_other_splits_no_reference(tmp_path):
+    with CorpusWriter(tmp_path / "c", provenance="made for a test", license="CC0") as writer:
+        for name, speaker, split, hertz in (
+            *(("nobody-1", "", "train", 100.0), ("nobody-2", "", "train", 300.0)),
+            *(("dan-train", "dan", "train", 150.0), ("dan-test", "dan", "test", 250.0)),
+        ):
+            writer.add_speech(name, syllables(hertz), speaker=speaker, sentence=name, split=split, emotion=0)
+    encoder = build_encoder("prosody")
+    store = FeatureStore.build(writer.corpus, encoder)
+    for split in ("train", "test"):
+        assert speaker_offsets(writer.corpus, store, prosody_columns(encoder), split) == {}
+
+
+def test_a_corpus_without_plain_speech_says_so(corpus, store, offsets, tmp_path):
+    noise = write_corpus(tmp_path / "c")  # no voiced frame
     encoder = build_encoder(STACK)
-    with pytest.raises(UserError, match=r"can be heard relative to its speaker.*centred_share at 0"):
-        speaker_offsets(plain, FeatureStore.build(plain, encoder), prosody_columns(encoder))
+    features = FeatureStore.build(noise, encoder)
+    none = speaker_offsets(noise, features, prosody_columns(encoder), "train")
+    val_only = {index: own for index, own in offsets.items() if corpus.speech[index].split == "val"}
+    for data in ((noise, features, none), (corpus, store, val_only), (corpus, store, None)):
+        with pytest.raises(UserError, match=r"centred_share is 0.5, but no speech of .* Set it to 0, or add some"):
+            ClipWindows(data[0], data[1], ClipWindowsConfig(centred_share=0.5), offsets=data[2])
 
 
-def test_a_share_of_the_training_clips_is_centred(corpus, store, offsets):
+def test_a_share_of_the_clips_is_centred(corpus, store, offsets):
     def data(share):
         return ClipWindows(corpus, store, ClipWindowsConfig(centred_share=share), offsets=offsets)
 
     half, never, always = data(0.5), data(0.0), data(1.0)
-    centred = 0
-    for index in range(len(half.train_data)):
-        for seed in range(40):
-            item, plain, moved = (one.train_data[index, seed] for one in (half, never, always))
-            offset = torch.from_numpy(offsets.get(int(item["speech"]), np.zeros(87, np.float32)))
-            assert torch.equal(plain["features"] - offset, moved["features"])
-            assert any(torch.equal(item["features"], other["features"]) for other in (plain, moved))
-            assert torch.equal(item["motion"], plain["motion"])
-            centred += bool(offset.any()) and torch.equal(item["features"], moved["features"])
-            assert torch.equal(item["features"], half.train_data[index, seed]["features"])
-    assert 0.4 < centred / (4 * 40) < 0.6  # four of the seven clips can be
-    for index in range(len(half.val_data)):
-        assert torch.equal(half.val_data[index, 0]["features"], never.val_data[index, 0]["features"])
+    for side in ("train_data", "val_data"):
+        centred = 0
+        some, none, every = (getattr(one, side) for one in (half, never, always))
+        for index in range(len(some)):
+            for seed in range(40):
+                item, plain, moved = (one[index, seed] for one in (some, none, every))
+                offset = torch.from_numpy(offsets.get(int(item["speech"]), np.zeros(87, np.float32)))
+                assert torch.equal(plain["features"] - offset, moved["features"])
+                assert any(torch.equal(item["features"], other["features"]) for other in (plain, moved))
+                assert torch.equal(item["motion"], plain["motion"])
+                centred += bool(offset.any()) and torch.equal(item["features"], moved["features"])
+                assert torch.equal(item["features"], some[index, seed]["features"])
+        assert 0.4 < centred / (4 * 40) < 0.6  # four of the seven clips can be
 
 
 @pytest.mark.parametrize(
@@ -161,8 +182,10 @@ def test_the_stage_trains_on_centred_clips_and_says_what_it_needs(corpus, tmp_pa
     differs = [not torch.equal(a, b) for a, b in zip(plain.parameters(), centred.parameters())]
     assert any(differs)
     assert read_part(tmp_path / "centred" / "model", "dee").config["data"]["centred_share"] == 1.0
-    with pytest.raises(UserError, match=r"'logmel'.*only prosody"):
+    with pytest.raises(UserError, match=r"'logmel' has no prosody.*in training, data.centred_share=0"):
         train("deaf", "speech=logmel", "data.centred_share=0.5")
+    with pytest.raises(UserError, match=r"centred_share is 0.5, but DEE reads 'logmel' alone.*reads=prosody"):
+        train("turned", f"speech={STACK}", "reads=logmel", "data.centred_share=0.5")
 
 
 @pytest.fixture(scope="module")
@@ -213,12 +236,27 @@ def test_takes_with_a_reference_repeat_and_say_so(talkers):
         ({"speaker_reference": []}, "speaker_reference is empty"),
         ({"speaker_reference": (np.zeros(32000, np.float32), 16000)}, "of voiced speech in 1 recording; expected"),
         ({"speaker_reference": REFERENCE, "emotion": "happy"}, "another is asked for; leave one of them out"),
-        ({"speaker_reference": (np.zeros(130 * 16000, np.float32), 16000)}, "lasts 130.0 s"),
+        (
+            {"speaker_reference": (np.zeros((2, 2, 2), np.float32), 16000)},
+            r"The speaker reference cannot be used\. The samples have shape",
+        ),
     ],
 )
 def test_references_that_cannot_be_used(talkers, asked, message):
     with pytest.raises(UserError, match=message):
         talkers[0].perform(SPEECH, **asked)
+
+
+def test_the_command_line_hands_the_reference_on(talkers, tmp_path):
+    for name, (samples, rate) in (("said", SPEECH), ("plain", REFERENCE[0])):
+        soundfile.write(tmp_path / f"{name}.wav", samples, rate, subtype="FLOAT")
+    words = ["sample", tmp_path / "said.wav", "--speaker-reference", tmp_path / "plain.wav", "--takes", "1"]
+    words += ["--format", "npz", "--no-idle", "--bundle", talkers[0].bundle.folder, "--out", tmp_path / "takes"]
+    assert cli.app([str(word) for word in words], standalone_mode=False) is None
+    take = Take.load(tmp_path / "takes" / "said_take1.npz")
+    assert [entry["name"] for entry in take.recipe["speaker_reference"]] == ["plain.wav"]
+    expected = talkers[0].perform(tmp_path / "said.wav", takes=1, speaker_reference=tmp_path / "plain.wav")
+    assert motions([take]) == motions(expected)
 
 
 def test_a_bundle_that_was_not_trained_so_says_so(talkers):

@@ -9,7 +9,7 @@ import numpy as np
 from deeptalk.corpus.importers.files import read_sound, split_of, text_beside
 from deeptalk.corpus.importers.importer import ImportedClip, ImportedMotion, Note
 from deeptalk.corpus.importers.motion import SAMPLES_PER_FRAME, at_corpus_rate, bridged, cuts, limited
-from deeptalk.emotions import EMOTIONS, emotion_index
+from deeptalk.emotions import NEUTRAL, emotion_index
 from deeptalk.errors import UserError
 from deeptalk.face import CHANNELS
 
@@ -69,7 +69,7 @@ def recorded_clips(recording: Recording, speaker: str, options: RecordedOptions)
     if sound is None:
         notes.append(Note("no sound: motion alone", "no sound was found for it"))
     emotion = emotion_index(options.emotion) if options.emotion else -1
-    intensity = 0.0 if emotion == EMOTIONS.index("neutral") else options.intensity
+    intensity = 0.0 if emotion == NEUTRAL else options.intensity
     whole = ImportedClip(
         name=f"{speaker}/{recording.name}",
         split=split_of(recording.name, options.val, options.test),
