@@ -151,8 +151,9 @@ class SpeakerViews(SeededDataset):
         generator = torch.Generator().manual_seed(draw[1])
         shift = torch.zeros(item["features"].shape[1])
         shift[-len(JITTER) :] = JITTER * torch.randn(len(JITTER), generator=generator)
-        if torch.rand((), generator=generator) < 0.5:
-            shift = shift / 2 + self.centres[self.speakers[int(item["speech"])]]
+        centre = self.centres.get(self.speakers[int(item["speech"])])
+        if centre is not None and torch.rand((), generator=generator) < 0.5:
+            shift = shift / 2 + centre
         item["features"] = item["features"] - shift
         return item
 

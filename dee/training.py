@@ -73,7 +73,9 @@ class DEETraining(pl.LightningModule):
     `speech`, where given, makes the features of a batch (batch, frame, feature) from all that is in it, and is trained
     as far as its weights ask for gradients; it is part of the checkpoints and not of `self.model`.
 
-    Logs every term of the loss under `train/` and `val/`, and retrieval over the whole validation set.
+    Logs every term of the loss under `train/` and `val/`, and retrieval over the whole validation set. The weights to
+    keep are those of the lowest `val/means_loss`, the terms that place the means. Not of `val/loss`: motions scatter
+    more as the space takes shape, so its coverage, a likelihood, is best before anything was learned.
     """
 
     def __init__(
@@ -181,6 +183,7 @@ class DEETraining(pl.LightningModule):
         embeddings = self.model({**batch, "features": self._features(batch)})
         speech, motion = embeddings["speech"], embeddings["motion"]
         terms = self.losses(speech, motion, batch)
+        terms["means_loss"] = terms["match"] + self.training_config.label_weight * terms.get("label", 0.0)
         self.log_dict({f"val/{name}": value for name, value in terms.items()}, batch_size=len(batch["lengths"]))
         self._validation.append((speech, motion, batch["emotion"]))
 

@@ -209,7 +209,7 @@ def _train_dee(run: Run, config: DEEStage) -> Path:
         module.model.recogniser.load_state_dict(recogniser.state_dict())
     module.model.set_statistics(*feature_statistics(store, run.corpus), *motion_statistics(run.corpus))
     data = ClipWindows(run.corpus, store, config.data, waveforms=speech is not None, offsets=offsets)
-    fit(module, data, config.trainer, run.folder, "val/loss", run.progress)
+    fit(module, data, config.trainer, run.folder, "val/means_loss", run.progress)
     parents = dict(run.parents)
     if speech is not None:
         network = speech.cpu().network.requires_grad_(False)
